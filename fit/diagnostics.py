@@ -1,0 +1,123 @@
+"""What is wrong with this data: each finding has a code, and a sentence that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from fit.isoflop import Budget, Valley
+    from fit.powerlaw import PowerLaw
+    from fit.table import RunTable
+
+POOR_R2 = 0.9
+OFF_CENTRE = 0.2
+"""A minimum in the outer fifth of the grid, in log size, is off-centre."""
+SHALLOW = 2.0
+"""A valley shallower than this many standard deviations of the seed noise is no valley."""
+
+
+@dataclass(frozen=True)
+class Warning_:
+    """One finding."""
+
+    code: str
+    text: str
+    budget: float | None = None
+    """FLOPs, where it is about one budget."""
+
+
+def fit_warnings(
+    table: RunTable, budgets: Sequence[Budget], laws: Mapping[str, PowerLaw | None], seed_sd: float | None
+) -> list[Warning_]:
+    """Everything that a reader of the fit should know, worst first within each budget."""
+    found: list[Warning_] = []
+    for budget in budgets:
+        for valley in (budget.tokens, budget.params):
+            found += _of_valley(valley, seed_sd)
+            if valley.status == "too-few-sizes":
+                break  # the same on both axes
+    for axis, law in laws.items():
+        if law is None:
+            found.append(
+                Warning_("no-law", f"{axis}: fewer than 2 budgets have a usable minimum; no law in {axis}")
+            )
+        elif len(law.flops) == 2:
+            found.append(
+                Warning_(
+                    "two-budgets",
+                    f"{axis}: the law rests on 2 budgets, which always lie on a line; its interval knows only the noise "
+                    f"inside each: add a budget",
+                )
+            )
+    found += [Warning_("derived-column", note) for note in table.notes if "derived" in note]
+    if table.set_aside:
+        names = ", ".join(item.run_id for item in table.set_aside)
+        found.append(
+            Warning_("failed-runs", f"{len(table.set_aside)} runs are not fitted ({names}): train them again")
+        )
+    return found
+
+
+def _of_valley(valley: Valley, seed_sd: float | None) -> list[Warning_]:
+    def warn(code: str, text: str) -> Warning_:
+        return Warning_(code, f"{valley.axis}: {text}", valley.budget)
+
+    if valley.status == "too-few-sizes":
+        return [
+            Warning_(
+                "too-few-sizes",
+                "fewer than 3 different sizes; left out of the law: train more",
+                valley.budget,
+            )
+        ]
+    if valley.status == "opens-downward":
+        return [
+            warn(
+                "opens-downward",
+                "the parabola has no minimum; left out of the law: look at the runs, widen the grid",
+            )
+        ]
+    if valley.status == "edge-minimum":
+        side = "smaller" if valley.coefficients[1] > 0 else "larger"
+        return [
+            warn(
+                "edge-minimum",
+                f"the loss is still falling at the edge of the grid; left out of the law: train at {side} {valley.axis}",
+            )
+        ]
+    found = []
+    if valley.r2 < POOR_R2:
+        found.append(
+            warn(
+                "poor-fit",
+                f"R² is {valley.r2:.3f}: the runs do not lie on a parabola; add seeds or narrow the grid",
+            )
+        )
+    if seed_sd is not None and valley.depth < SHALLOW * seed_sd:
+        found.append(
+            warn(
+                "shallow-valley",
+                f"the valley is {valley.depth:.4f} nats deep and the seed noise {seed_sd:.4f}; widen the grid or add seeds",
+            )
+        )
+    if (share := _place(valley)) is not None and not OFF_CENTRE <= share <= 1 - OFF_CENTRE:
+        side = "smaller" if share < OFF_CENTRE else "larger"
+        found.append(
+            warn(
+                "off-centre",
+                f"the minimum lies in the outer fifth of the grid; add runs at {side} {valley.axis}",
+            )
+        )
+    return found
+
+
+def _place(valley: Valley) -> float | None:
+    """Where the minimum lies between the smallest (0) and the largest (1) size, in log."""
+    if valley.optimum is None:
+        return None
+    low, high = np.log(valley.sizes.min()), np.log(valley.sizes.max())
+    return float((np.log(valley.optimum) - low) / (high - low))

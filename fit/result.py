@@ -1,0 +1,118 @@
+"""A fit as contract 2: JSON that holds all that its figures and its advice need."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from fit.isoflop import AXES, Budget, IsoflopFit, Valley
+from fit.powerlaw import Interval, PowerLaw, Prediction
+from fit.references import LLAMA3
+
+SCHEMA = 1
+
+
+def fit_to_dict(fit: IsoflopFit) -> dict[str, Any]:
+    """Contract 2; what is not known is null, never NaN."""
+    tokens_law = fit.laws["tokens"]
+    assert tokens_law is not None
+    inside = tokens_law.exponent_ci95
+    return _clean(
+        {
+            "schema": SCHEMA,
+            "method": "parabola",
+            "table": {"source": fit.table.source, "runs": len(fit.table), "notes": list(fit.table.notes)},
+            "budgets": [_budget(fit, budget) for budget in fit.budgets],
+            "laws": {axis: _law(fit.laws[axis]) for axis in AXES},
+            "predictions": [_prediction(prediction) for prediction in fit.predictions],
+            "reference": {
+                "name": LLAMA3.name,
+                "exponent": LLAMA3.tokens_exponent,
+                "coefficient": LLAMA3.tokens_coefficient,
+                "exponent_inside_ci95": inside is not None
+                and inside[0] <= LLAMA3.tokens_exponent <= inside[1],
+            },
+            "backtest": None
+            if fit.backtest is None
+            else {
+                "held_out_flops": fit.backtest.held_out_flops,
+                "tokens_ratio": fit.backtest.tokens_ratio,
+                "loss_error": None,
+            },
+            "seed_noise": None
+            if fit.seed_noise is None
+            else {"sd": fit.seed_noise.sd, "degrees_of_freedom": fit.seed_noise.degrees_of_freedom},
+            "resamples": fit.resamples,
+            "set_aside": [{"run_id": item.run_id, "reason": item.reason} for item in fit.set_aside],
+            "warnings": [{"code": w.code, "text": w.text, "budget": w.budget} for w in fit.warnings],
+        }
+    )
+
+
+def write_fit(fit: IsoflopFit, path: Path) -> None:
+    """Write contract 2 to a temporary name and rename."""
+    write_atomically(path, (json.dumps(fit_to_dict(fit), indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def _budget(fit: IsoflopFit, budget: Budget) -> dict[str, Any]:
+    return {
+        "flops": budget.flops,
+        "runs": budget.runs,
+        "used": budget.runs if budget.tokens.interior else 0,
+        **{axis: _valley(budget.valley(axis), budget.optimum_ci95[axis]) for axis in AXES},
+        "loss": budget.tokens.optimum_loss,
+        "r2": budget.tokens.r2,
+        "interior": budget.tokens.interior,
+        "warnings": [warning.code for warning in fit.warnings if warning.budget == budget.flops],
+    }
+
+
+def _valley(valley: Valley, ci95: Interval | None) -> dict[str, Any]:
+    return {
+        "optimum": valley.optimum,
+        "ci95": ci95,
+        "status": valley.status,
+        "r2": valley.r2,
+        "depth": valley.depth,
+        "parabola": {"centre": valley.centre, "coefficients": list(valley.coefficients)},
+    }
+
+
+def _law(law: PowerLaw | None) -> dict[str, Any] | None:
+    if law is None:
+        return None
+    return {
+        "coefficient": law.coefficient,
+        "exponent": law.exponent,
+        "exponent_ci95": law.exponent_ci95,
+        "coefficient_ci95": law.coefficient_ci95,
+        "intervals": {"within": law.within, "between": law.between, "leave_one_out": law.leave_one_out},
+        "flops_range": [float(law.flops.min()), float(law.flops.max())],
+    }
+
+
+def _prediction(prediction: Prediction) -> dict[str, Any]:
+    optima = {
+        axis: {"value": estimate.value, "ci95": estimate.ci95} for axis, estimate in prediction.optima.items()
+    }
+    return {"flops": prediction.flops, "tokens": None, "params": None, **optima, "loss": None}
+
+
+def _clean(value: Any) -> Any:
+    """NaN and infinities as null, tuples as lists."""
+    if isinstance(value, dict):
+        return {key: _clean(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_clean(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

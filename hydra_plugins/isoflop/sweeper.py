@@ -1,0 +1,49 @@
+"""Where Hydra looks for sweepers; the work is in `scaling_runs/sweeper.py`.
+
+Each start of Hydra executes this before the module has a name in `sys.modules`: no torch, and no deferred annotations,
+which dataclasses would look up there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class IsoflopSweeper(Sweeper):
+    """Plans the grid, trains what is not done through the configured launcher, fits and reports."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config = config
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        from scaling_runs.config import typed
+        from scaling_runs.sweeper import run_sweep
+
+        def launch(cell_ids: Sequence[str]) -> list[BaseException | None]:
+            """Train each cell; what went wrong with it, in the order of `cell_ids`."""
+            jobs = [[*arguments, f"cell={cell_id}"] for cell_id in cell_ids]
+            returns = self.launcher.launch(jobs, initial_job_idx=0)
+            return [
+                job._return_value if isinstance(job._return_value, BaseException) else None for job in returns
+            ]
+
+        run_sweep(typed(self.config), arguments, launch)
+
+
+@dataclass
+class IsoflopSweeperConfig:
+    _target_: str = "hydra_plugins.isoflop.sweeper.IsoflopSweeper"
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="isoflop", node=IsoflopSweeperConfig, provider="isoflop"
+)

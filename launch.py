@@ -1,0 +1,33 @@
+"""The experiment's entry: composes a config and hands it over.
+
+    python launch.py sweep=isoflop_small                 the whole experiment
+    python launch.py sweep=isoflop_small dry_run=true    its plan, and what is wrong with it
+    python launch.py budget=1e12 model.width=64          one cell
+    torchrun --nproc-per-node=2 launch.py sweep=...      each cell data-parallel
+
+A sweep runs in `scaling_runs/sweeper.py`, which Hydra starts in place of `main` and which starts `main` once a cell.
+"""
+
+from __future__ import annotations
+
+import hydra
+from omegaconf import DictConfig
+
+from scaling_runs.config import register, typed
+from scaling_runs.usage import plain_errors, ranks_replace_launchers
+
+register()
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="config")
+def main(config: DictConfig) -> None:
+    """One job: the cell that a sweep names, or the one that budget= and model.width= describe."""
+    from scaling_runs.job import run_job  # torch is loaded here, so that a misspelt option is told at once
+
+    run_job(typed(config))
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        ranks_replace_launchers()
+        main()

@@ -1,0 +1,66 @@
+"""A shape made into a transformers model."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from models.shapes import Shape
+
+ROPE_THETA = 500_000.0
+"""Llama 3's rotary base (arXiv 2407.21783, table 3)."""
+
+
+def build_model(
+    shape: Shape, *, seq_len: int, seed: int, init_std: float, attention: str = "sdpa", device: str = "cpu"
+) -> PreTrainedModel:
+    """A model of `shape` with fresh weights, in fp32 on `device` ("meta" makes no weights at all).
+
+    The weights depend on (shape, seed, init_std) alone: they are drawn on the CPU, and the caller's random
+    state is left as it was. `attention` is "sdpa" (flash where the device has it) or "eager".
+    """
+    config = _config(shape, seq_len, init_std)
+    config._attn_implementation = attention
+    architecture = LlamaForCausalLM if shape.family == "llama" else GPT2LMHeadModel
+    with torch.random.fork_rng(devices=[]), torch.device("meta") if device == "meta" else nullcontext():
+        torch.manual_seed(seed)
+        model = architecture(config)
+    return model if device == "meta" else model.to(device)
+
+
+def _config(shape: Shape, seq_len: int, init_std: float) -> LlamaConfig | GPT2Config:
+    common = {
+        "vocab_size": shape.vocab_size,
+        "initializer_range": init_std,
+        "tie_word_embeddings": shape.tied,
+        "use_cache": False,
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "pad_token_id": None,
+    }
+    if shape.family == "llama":
+        return LlamaConfig(
+            hidden_size=shape.width,
+            num_hidden_layers=shape.depth,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.kv_heads,
+            intermediate_size=shape.mlp_width,
+            max_position_embeddings=seq_len,
+            rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
+            rms_norm_eps=1e-5,
+            **common,
+        )
+    return GPT2Config(
+        n_embd=shape.width,
+        n_layer=shape.depth,
+        n_head=shape.heads,
+        n_inner=shape.mlp_width,
+        n_positions=seq_len,
+        activation_function="gelu_pytorch_tanh",
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        **common,
+    )

@@ -1,0 +1,110 @@
+"""What a model is: its shape, and the ladder of shapes that a sweep picks sizes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Family = Literal["llama", "gpt2"]
+FAMILIES: tuple[str, ...] = get_args(Family)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One decoder-only transformer, complete but for its weights. `head_width * heads == width`."""
+
+    family: Family
+    width: int
+    depth: int
+    heads: int
+    kv_heads: int
+    mlp_width: int
+    vocab_size: int
+    tied: bool = False
+    """The output head is the input embedding transposed."""
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise ValueError(f"model family '{self.family}' is unknown; choose one of {', '.join(FAMILIES)}")
+        for name in ("width", "depth", "heads", "kv_heads", "mlp_width", "vocab_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"model {name} is {getattr(self, name)}; it must be at least 1")
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of its {self.heads} heads")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"{self.heads} heads cannot share {self.kv_heads} key-value heads evenly")
+        if self.family == "gpt2" and self.kv_heads != self.heads:
+            raise ValueError("GPT-2 has no shared key-value heads; set model.kv_heads to null")
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def name(self) -> str:
+        """A short label, as `w64-d4-h4`."""
+        return f"w{self.width}-d{self.depth}-h{self.heads}"
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """A family of shapes in which one number, the width, sets everything else.
+
+    Width is a multiple of `head_width`, so no rung gets an odd head; depth is `width / aspect`, at least
+    `min_depth`; the MLP is a fixed multiple of the width. Nothing else moves, so neighbours differ smoothly and no
+    size jumps out of its valley.
+    """
+
+    family: Family
+    head_width: int
+    aspect: float
+    """Width over depth, where depth is above its minimum (Llama 3 8B: 4096 / 32 = 128)."""
+    min_depth: int
+    mlp_ratio: float
+    """MLP width over model width (Llama 3 8B: 14336 / 4096 = 3.5; GPT-2: 4)."""
+    vocab_size: int
+    kv_heads: int | None = None
+    """Key-value heads shared by all heads where set (grouped-query attention); else one a head."""
+    tied: bool = False
+
+    def __post_init__(self) -> None:
+        if self.head_width < 2 or self.head_width % 2:
+            raise ValueError(
+                f"model.head_width is {self.head_width}; rotary positions need an even width of at least 2"
+            )
+        if self.aspect <= 0 or self.mlp_ratio <= 0 or self.min_depth < 1:
+            raise ValueError(
+                "model.aspect and model.mlp_ratio must be positive and model.min_depth at least 1"
+            )
+
+    def shape(self, width: int) -> Shape:
+        """The rung of this width. ValueError names the nearest legal widths where it is none."""
+        if width < self.head_width or width % self.head_width:
+            below = max(self.head_width, width // self.head_width * self.head_width)
+            raise ValueError(
+                f"model.width is {width}; it must be a multiple of model.head_width={self.head_width}, "
+                f"such as {below} or {below + self.head_width}"
+            )
+        heads = width // self.head_width
+        return Shape(
+            family=self.family,
+            width=width,
+            depth=max(self.min_depth, round(width / self.aspect)),
+            heads=heads,
+            kv_heads=self._kv_heads(heads),
+            mlp_width=max(1, round(self.mlp_ratio * width)),
+            vocab_size=self.vocab_size,
+            tied=self.tied,
+        )
+
+    def rungs(self, max_width: int) -> Iterator[Shape]:
+        """Every shape up to `max_width`, smallest first."""
+        for width in range(self.head_width, max_width + 1, self.head_width):
+            yield self.shape(width)
+
+    def _kv_heads(self, heads: int) -> int:
+        """The asked-for number, or the largest divisor of `heads` below it on rungs with fewer heads."""
+        if self.kv_heads is None:
+            return heads
+        return max(k for k in range(1, min(self.kv_heads, heads) + 1) if heads % k == 0)

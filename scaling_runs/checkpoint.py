@@ -1,0 +1,49 @@
+"""Save and restore everything that a cell needs to go on bit for bit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.optim import Optimizer
+
+
+@dataclass
+class Progress:
+    """How far a cell has come. The batch of a step is a function of the step, so this is all the data state."""
+
+    step: int = 0
+    """Steps done."""
+    wall_s: float = 0.0
+    """Seconds spent training, over all attempts."""
+
+
+def save_checkpoint(
+    path: Path, model: torch.nn.Module, optimizers: Sequence[Optimizer], progress: Progress
+) -> None:
+    """Write to a temporary name, flush to the disk and rename: a reader sees the old file or the new one, whole."""
+    state = {
+        "model": model.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "progress": {"step": progress.step, "wall_s": progress.wall_s},
+    }
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load_checkpoint(path: Path, model: torch.nn.Module, optimizers: Sequence[Optimizer]) -> Progress:
+    """Restore `model` and `optimizers` in place; a fresh `Progress` where there is no checkpoint yet."""
+    if not path.exists():
+        return Progress()
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    return Progress(**state["progress"])

@@ -1,0 +1,175 @@
+"""What a user can set: the dataclasses behind `configs/`. A misspelt key or a wrong type fails at composition."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from fit.errors import UserError
+from models.flops import FLOP_CONVENTIONS
+from models.shapes import FAMILIES, Ladder
+from scaling_runs.data import DataConfig
+from scaling_runs.recipe import RecipeConfig
+
+
+@dataclass
+class ModelConfig:
+    """A ladder of shapes (`models/shapes.py` says what each number means)."""
+
+    name: str = MISSING
+    family: str = "llama"
+    width: int | None = None
+    """The one size to train with `budget=`; a sweep chooses its own."""
+    head_width: int = 16
+    aspect: float = 64.0
+    min_depth: int = 4
+    mlp_ratio: float = 3.0
+    kv_heads: int | None = None
+    tied: bool = False
+    seq_len: int = 128
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise UserError(f"model.family is '{self.family}'; choose one of {', '.join(FAMILIES)}")
+        if self.seq_len < 2:
+            raise UserError(f"model.seq_len is {self.seq_len}; it must be at least 2")
+
+    def ladder(self, vocab_size: int) -> Ladder:
+        try:
+            return Ladder(
+                family=self.family,  # type: ignore[arg-type]  # checked in __post_init__
+                head_width=self.head_width,
+                aspect=self.aspect,
+                min_depth=self.min_depth,
+                mlp_ratio=self.mlp_ratio,
+                vocab_size=vocab_size,
+                kv_heads=self.kv_heads,
+                tied=self.tied,
+            )
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+
+@dataclass
+class SweepConfig:
+    """A grid of cells: sizes even in log N about the expected optimum of each budget."""
+
+    name: str = MISSING
+    budgets: list[float] = MISSING
+    """FLOPs."""
+    sizes: int = 7
+    """Model sizes a budget."""
+    span: float = 6.0
+    """The grid reaches from the expected optimum divided by this to the optimum times this."""
+    seeds: list[int] = field(default_factory=lambda: [1])
+    """Seeds of each size: one number for all budgets or one a budget."""
+    expected_params: float = MISSING
+    """Optimal parameters (without embedding) that are expected at `expected_at_flops`."""
+    expected_at_flops: float = MISSING
+    expected_exponent: float = 0.5
+    """How that optimum is expected to grow with compute."""
+    hardware: str | None = None
+    """Plan the time for this GPU rather than for this machine."""
+    gpus: int = 1
+
+    def __post_init__(self) -> None:
+        if self.budgets == MISSING or self.name == MISSING:
+            return
+        if not self.budgets:
+            raise UserError("sweep.budgets is empty; give at least two budgets in FLOPs, such as [2e11,1e12]")
+        for budget in self.budgets:
+            if not (budget > 0 and math.isfinite(budget)):
+                raise UserError(f"sweep.budgets holds {budget}; a budget is a positive number of FLOPs")
+        if len(set(self.budgets)) < len(self.budgets):
+            raise UserError(f"sweep.budgets names a budget twice: {list(self.budgets)}; give each once")
+        if len(self.seeds) not in (1, len(self.budgets)) or min(self.seeds) < 1:
+            raise UserError(
+                f"sweep.seeds is {list(self.seeds)}; give one positive number, or one for each of the "
+                f"{len(self.budgets)} budgets"
+            )
+        if self.sizes < 1 or self.gpus < 1:
+            raise UserError("sweep.sizes and sweep.gpus must be at least 1")
+        if self.span <= 1:
+            raise UserError(f"sweep.span is {self.span}; it must be above 1, such as 6")
+
+    def seeds_of(self, budget: float) -> int:
+        return self.seeds[self.budgets.index(budget)] if len(self.seeds) > 1 else self.seeds[0]
+
+    def expected_optimum(self, budget: float) -> float:
+        """Parameters (without embedding) that are expected to be optimal at `budget` FLOPs."""
+        return self.expected_params * (budget / self.expected_at_flops) ** self.expected_exponent
+
+
+@dataclass
+class TrackingConfig:
+    mode: str = "offline"
+    """W&B: offline, online or off."""
+    project: str = "isoflop"
+    entity: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("offline", "online", "off"):
+            raise UserError(f"tracking.mode is '{self.mode}'; choose one of offline, online, off")
+
+
+@dataclass
+class Config:
+    """All of it. Either `sweep=NAME`, or `budget=FLOPS model.width=W` for one cell."""
+
+    sweep: SweepConfig | None = None
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    budget: float | None = None
+    """FLOPs of one cell."""
+    seed: int = 0
+    cell: str | None = None
+    """Train this cell of the store, by its id: how a sweep starts its cells."""
+    flops: str = "exact"
+    """The convention that budgets are spent under."""
+    precision: str | None = None
+    """fp32 or bf16; by default bf16 on a GPU and fp32 on a CPU."""
+    val_tokens: int = 262_144
+    threads: int = 1
+    """CPU threads of a cell."""
+    store: str = "results"
+    """Where cells and sweeps are kept."""
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        if self.flops not in FLOP_CONVENTIONS:
+            raise UserError(f"flops is '{self.flops}'; choose one of {', '.join(FLOP_CONVENTIONS)}")
+        if self.precision not in (None, "fp32", "bf16"):
+            raise UserError(f"precision is '{self.precision}'; choose fp32 or bf16")
+        if self.threads < 1:
+            raise UserError(f"threads is {self.threads}; it must be at least 1")
+        if self.budget is not None and not (self.budget > 0 and math.isfinite(self.budget)):
+            raise UserError(f"budget is {self.budget}; it must be a positive number of FLOPs, such as 1e12")
+
+
+def register() -> None:
+    """Make the dataclasses known to Hydra; `configs/config.yaml` begins with `schema`."""
+    ConfigStore.instance().store(name="schema", node=Config)
+    OmegaConf.register_new_resolver("workers", _workers, replace=True)
+
+
+def typed(config: DictConfig) -> Config:
+    """The composed config as dataclasses, so that nothing past `launch.py` reads a raw dict.
+
+    UserError names a value that was left out.
+    """
+    own = OmegaConf.masked_copy(config, [item.name for item in dataclasses.fields(Config)])
+    value = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), own))
+    assert isinstance(value, Config)
+    return value
+
+
+def _workers() -> int:
+    from scaling_runs.hardware import workers  # loads torch, which only a sweep needs
+
+    return workers()

@@ -1,0 +1,118 @@
+"""What a launcher's worker does: one cell, from its spec to its result on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import traceback
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from fit.errors import UserError
+from models.flops import FLOP_CONVENTIONS, PARAM_CONVENTION_OF, params, train_flops_per_token
+from scaling_runs.config import Config
+from scaling_runs.data import Corpus, load_corpus
+from scaling_runs.planning import make_plan
+from scaling_runs.report import print_plan, say
+from scaling_runs.runtime import Runtime, join_ranks, start_runtime, world_size
+from scaling_runs.spec import CellSpec
+from scaling_runs.store import CellFolder, Store
+from scaling_runs.tracking import track_cell
+from scaling_runs.train import Result, train_cell
+
+
+def run_job(config: Config) -> None:
+    """Train the cell that a sweep names, or plan the one that budget= and model.width= describe and train it."""
+    join_ranks()
+    store = Store(Path(config.store))
+    if config.cell is not None:
+        run_cell(store.cell(config.cell), config)
+        return
+    plan = make_plan(config)
+    if config.dry_run:
+        print_plan(plan, config)
+        return
+    cell = plan.plan.cells[0]
+    folder = store.add(cell.spec)
+    row = run_cell(folder, config)
+    say(
+        f"{cell.spec.shape.name} with {row['params']:,} parameters on {row['tokens']:,} tokens "
+        f"({row['flops']:.3g} FLOPs): loss {row['loss']:.4f} nats/token, {row['bits_per_byte']:.4f} bits/byte\n"
+        f"files: {folder.path}"
+    )
+
+
+def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
+    """Train the cell of `folder` unless it is finished; its row of the run table.
+
+    What goes wrong is written into the folder, for the sweep to report and the next run to try again, and raised.
+    """
+    done = folder.result()
+    if done is not None:
+        return done
+    try:
+        spec = folder.spec()
+    except FileNotFoundError:
+        raise UserError(
+            f"cell '{folder.path.name}' is not in the store '{config.store}'; start its sweep"
+        ) from None
+    runtime = start_runtime(spec, config.threads, Path(config.store) / "locks")
+    with folder.lock() if runtime.is_main else nullcontext():
+        if runtime.is_main:
+            folder.begin_attempt()
+        try:
+            corpus = load_corpus(spec.corpus, config.data.cache_dir)
+            with track_cell(config, spec, folder, runtime) as observe:
+                result = train_cell(spec, corpus, folder, runtime, observe)
+            row = result_row(spec, corpus, result, runtime)
+        except Exception as error:
+            if runtime.is_main:
+                folder.write_failure(str(error) or type(error).__name__, traceback.format_exc())
+            raise
+        if runtime.is_main:
+            folder.write_result(row)
+    return row
+
+
+def result_row(spec: CellSpec, corpus: Corpus, result: Result, runtime: Runtime) -> dict[str, Any]:
+    """The cell's row of the run table (contract 1), less its budget, which is the plan's to say."""
+    convention = PARAM_CONVENTION_OF[spec.flop_convention]
+    flops = {
+        f"flops_{name}": spec.tokens * train_flops_per_token(spec.shape, spec.seq_len, name)  # type: ignore[arg-type]
+        for name in FLOP_CONVENTIONS
+    }
+    counts = {
+        f"params_{name}": params(spec.shape, spec.seq_len, name) for name in ("all", "no_embedding", "body")
+    }
+    tokens_per_s = spec.tokens / result.wall_s
+    return {
+        "run_id": spec.cell_id,
+        "flops": spec.flops,
+        "params": counts[f"params_{convention}"],
+        "tokens": spec.tokens,
+        "loss": result.loss,
+        "seed": spec.seed,
+        **dataclasses.asdict(spec.shape),
+        "seq_len": spec.seq_len,
+        **counts,
+        **flops,
+        "unique_tokens": min(spec.tokens, corpus.train_tokens),
+        "bits_per_byte": bits_per_byte(result.loss, corpus.bytes_per_token),
+        "loss_se": result.loss_se,
+        "optimizer": spec.recipe.optimizer,
+        "lr": spec.recipe.lr,
+        "batch_tokens": spec.batch_tokens,
+        "steps": spec.steps,
+        "precision": spec.precision,
+        "corpus": spec.corpus[:16],
+        "wall_s": round(result.wall_s, 3),
+        "tokens_per_s": round(tokens_per_s, 1),
+        "mfu": round(flops["flops_exact"] / result.wall_s / runtime.peak_flops_per_s, 5),
+        "ranks": world_size(),
+        "status": "finished",
+    }
+
+
+def bits_per_byte(nats_per_token: float, bytes_per_token: float) -> float:
+    """So that tokenisers compare: nats a token -> bits a byte of text."""
+    return nats_per_token / bytes_per_token / 0.6931471805599453

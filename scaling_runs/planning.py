@@ -1,0 +1,61 @@
+"""The edge of planning: the corpus is found, the machine is timed, and the pure `plan.py` does the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fit.errors import UserError
+from scaling_runs.config import Config
+from scaling_runs.data.prepare import find_prepared, prepare
+from scaling_runs.estimate import Estimate, estimate_plan
+from scaling_runs.plan import CorpusSize, Plan, plan_single, plan_sweep
+from scaling_runs.runtime import default_precision, from_rank_0, rank, wait_for_ranks
+
+
+@dataclass(frozen=True)
+class TimedPlan:
+    """A plan, the corpus that it is for, and how long it will take."""
+
+    plan: Plan
+    corpus: CorpusSize
+    estimate: Estimate
+
+
+def make_plan(config: Config) -> TimedPlan:
+    """The plan of a sweep or of a single cell. UserError where it cannot be made."""
+    corpus = _corpus_size(config)
+    precision = config.precision or ("bf16" if _hardware(config) else default_precision())
+    planner = plan_sweep if config.sweep is not None else plan_single
+    plan = planner(config, corpus, precision)  # type: ignore[arg-type]  # checked in Config
+    estimate = from_rank_0(estimate_plan(plan, config) if rank() == 0 else None)
+    assert isinstance(estimate, Estimate)
+    return TimedPlan(plan, corpus, estimate)
+
+
+def _hardware(config: Config) -> str | None:
+    return config.sweep.hardware if config.sweep and config.dry_run else None
+
+
+def _corpus_size(config: Config) -> CorpusSize:
+    """Of the prepared corpus; a dry run of a data set that is not here takes what its config declares."""
+    if config.dry_run and config.data.kind == "hf":
+        corpus = find_prepared(config.data)
+        if corpus is None:
+            return _declared(config)
+    else:
+        if rank() == 0:
+            prepare(config.data)
+        wait_for_ranks()
+        corpus = prepare(config.data)
+    return CorpusSize(corpus.fingerprint, corpus.vocab_size, corpus.train_tokens)
+
+
+def _declared(config: Config) -> CorpusSize:
+    data = config.data
+    if data.vocab_size is None or data.train_tokens is None:
+        raise UserError(
+            f"data set '{data.hf_path}' is not prepared in '{Path(data.cache_dir)}'; for a dry run without it declare "
+            f"data.vocab_size and data.train_tokens"
+        )
+    return CorpusSize("declared", data.vocab_size, data.train_tokens)

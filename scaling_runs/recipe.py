@@ -1,0 +1,126 @@
+"""The rules that set batch, learning rate and schedule for a cell. Sees sizes and tokens, never a layer.
+
+What was tried before these rules were believed, and what each gave, is in docs/recipe.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from fit.errors import UserError
+
+OPTIMIZERS = ("adamw", "muon")
+DECAYS = ("linear", "cosine")
+
+
+@dataclass
+class RecipeConfig:
+    """The rules, as a user sets them (`configs/recipe/`)."""
+
+    name: str = "adamw"
+    optimizer: str = "adamw"
+    lr: float = 3e-3
+    """Peak learning rate of AdamW at `lr_params` parameters (all of a model's, without its embedding)."""
+    lr_params: float = 1e5
+    lr_exponent: float = 0.0
+    """Peak learning rate goes as params^-lr_exponent."""
+    muon_lr: float = 0.01
+    """Peak learning rate of Muon's orthogonalised updates, the same at every size."""
+    beta1: float = 0.9
+    beta2: float = 0.95
+    beta2_half_life_tokens: float | None = None
+    """Where set, beta2 = 2^(-batch_tokens / half-life) instead (Marek et al., arXiv 2507.07101, section 3.2)."""
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    """Gradient norm is clipped to this (Llama 3, arXiv 2407.21783, and most others)."""
+    batch_tokens: float = 512
+    """Tokens a step at a budget of `batch_flops`, rounded to a power of two sequences."""
+    batch_flops: float = 1e12
+    batch_exponent: float = 0.0
+    """batch_tokens goes as C^batch_exponent, so that one valley has one batch (DeepSeek, arXiv 2401.02954,
+    eq. 1: 0.3271; Llama 3's 250K tokens at 6e18 to 4M at 1e22: 0.374)."""
+    max_batch_tokens: float = math.inf
+    warmup_fraction: float = 0.1
+    """Share of a cell's steps spent on linear warm-up."""
+    max_warmup_steps: int | None = None
+    decay: str = "linear"
+    """From the peak to `final_lr_fraction` of it, over all steps after warm-up: each schedule ends at its own D."""
+    final_lr_fraction: float = 0.0
+    init_std: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise UserError(f"recipe.optimizer is '{self.optimizer}'; choose one of {', '.join(OPTIMIZERS)}")
+        if self.decay not in DECAYS:
+            raise UserError(f"recipe.decay is '{self.decay}'; choose one of {', '.join(DECAYS)}")
+        for name in ("lr", "lr_params", "muon_lr", "batch_tokens", "batch_flops", "clip", "init_std"):
+            value = getattr(self, name)
+            if not (value > 0 and math.isfinite(value)):
+                raise UserError(f"recipe.{name} is {value}; it must be a positive number")
+        for name in ("beta1", "beta2", "warmup_fraction", "final_lr_fraction"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"recipe.{name} is {getattr(self, name)}; it must be at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The rules worked out for one cell: plain numbers, nothing left to decide."""
+
+    optimizer: Literal["adamw", "muon"]
+    lr: float
+    muon_lr: float | None
+    beta1: float
+    beta2: float
+    weight_decay: float
+    clip: float
+    batch_size: int
+    """Sequences a step."""
+    warmup_steps: int
+    decay: Literal["linear", "cosine"]
+    final_lr_fraction: float
+    init_std: float
+
+
+def batch_size(config: RecipeConfig, *, budget_flops: float, seq_len: int) -> int:
+    """Sequences a step at this budget: the rule's tokens, rounded to a power of two sequences, at least one."""
+    tokens = config.batch_tokens * (budget_flops / config.batch_flops) ** config.batch_exponent
+    tokens = min(tokens, config.max_batch_tokens)
+    return int(2 ** max(0, round(math.log2(tokens / seq_len))))
+
+
+def resolve(config: RecipeConfig, *, params: int, batch: int, seq_len: int, steps: int) -> Recipe:
+    """The recipe of a cell with `params` (without embedding), `batch` sequences of `seq_len` a step, `steps` steps."""
+    beta2 = config.beta2
+    if config.beta2_half_life_tokens is not None:
+        beta2 = 2 ** (-batch * seq_len / config.beta2_half_life_tokens)
+    warmup = max(1, round(config.warmup_fraction * steps))
+    if config.max_warmup_steps is not None:
+        warmup = min(warmup, config.max_warmup_steps)
+    return Recipe(
+        optimizer=config.optimizer,  # type: ignore[arg-type]  # checked in __post_init__
+        lr=config.lr * (params / config.lr_params) ** -config.lr_exponent,
+        muon_lr=config.muon_lr if config.optimizer == "muon" else None,
+        beta1=config.beta1,
+        beta2=beta2,
+        weight_decay=config.weight_decay,
+        clip=config.clip,
+        batch_size=batch,
+        warmup_steps=warmup,
+        decay=config.decay,  # type: ignore[arg-type]  # checked in __post_init__
+        final_lr_fraction=config.final_lr_fraction,
+        init_std=config.init_std,
+    )
+
+
+def lr_factor(recipe: Recipe, step: int, steps: int) -> float:
+    """Share of the peak learning rate at `step` (from 0) of `steps`.
+
+    Linear warm-up, then a linear or cosine decay that would reach `final_lr_fraction` one step past the end.
+    """
+    if step < recipe.warmup_steps:
+        return (step + 1) / recipe.warmup_steps
+    progress = (step - recipe.warmup_steps) / max(1, steps - recipe.warmup_steps)
+    shape = 1 - progress if recipe.decay == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
+    return recipe.final_lr_fraction + (1 - recipe.final_lr_fraction) * shape

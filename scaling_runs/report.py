@@ -1,0 +1,104 @@
+"""What a sweep prints: its plan, what is wrong with it, and at the end the law beside Llama 3's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fit.isoflop import IsoflopFit
+from models.flops import train_flops_per_token
+from scaling_runs.config import Config
+from scaling_runs.planning import TimedPlan
+from scaling_runs.runtime import rank
+from scaling_runs.store import Store
+
+HEADER = (
+    f"{'shape':>14} {'params':>10} {'tokens':>10} {'FLOPs':>9} {'steps':>7} {'batch':>7} {'lr':>8} {'epochs':>7} "
+    f"{'seed':>4} {'time':>7}  cell"
+)
+
+
+def say(text: str) -> None:
+    """Print, on rank 0."""
+    if rank() == 0:
+        print(text, flush=True)
+
+
+def print_plan(timed: TimedPlan, config: Config) -> None:
+    """Every cell, the totals, and what is wrong with the plan."""
+    plan, estimate = timed.plan, timed.estimate
+    store = Store(Path(config.store))
+    for budget in plan.budgets:
+        say(f"\nbudget {budget:.3g} FLOPs\n{HEADER}")
+        for cell in (cell for cell in plan.cells if cell.budget == budget):
+            spec = cell.spec
+            done = " (done)" if store.cell(cell.cell_id).result() is not None else ""
+            say(
+                f"{spec.shape.name:>14} {count(cell.params):>10} {count(spec.tokens):>10} {spec.flops:>9.3g} "
+                f"{spec.steps:>7} {count(spec.batch_tokens):>7} {spec.recipe.muon_lr or spec.recipe.lr:>8.2g} "
+                f"{cell.epochs:>7.2g} {spec.seed:>4} {duration(estimate.cell_s[cell.cell_id]):>7}  "
+                f"{cell.cell_id}{done}"
+            )
+    say(f"\n{totals(timed)}")
+    say(
+        f"params are without the input embedding; corpus of {count(timed.corpus.train_tokens)} tokens, vocabulary "
+        f"{timed.corpus.vocab_size:,}, {timed.corpus.fingerprint[:16]}"
+    )
+    print_problems(timed)
+
+
+def totals(timed: TimedPlan) -> str:
+    """One line: cells, FLOPs, time."""
+    plan, estimate = timed.plan, timed.estimate
+    six_nd = sum(
+        cell.spec.tokens * train_flops_per_token(cell.spec.shape, cell.spec.seq_len, "6nd")
+        for cell in plan.cells
+    )
+    return (
+        f"{len(plan.cells)} cells, {plan.flops:.3g} FLOPs ({six_nd:.3g} by 6ND), about {duration(estimate.total_s)} "
+        f"({estimate.basis})"
+    )
+
+
+def print_problems(timed: TimedPlan) -> None:
+    problems = timed.plan.problems
+    say(f"\n{len(problems)} problem{'s' * (len(problems) != 1)} with this plan" + (":" if problems else ""))
+    for problem in problems:
+        say(f"  {problem.code} at {problem.budget:.3g} FLOPs: {problem.text}")
+
+
+def count(value: float) -> str:
+    """1,234,567 as 1.23M."""
+    for size, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if value >= size:
+            return f"{value / size:.3g}{suffix}"
+    return f"{value:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 45s, 3m20s, 2h05m, 3.4d or 2.1y."""
+    if seconds < 60:
+        return f"{seconds:.0f}s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)}m{int(seconds % 60):02d}s"
+    if seconds < 48 * 3600:
+        return f"{int(seconds // 3600)}h{int(seconds % 3600 // 60):02d}m"
+    days = seconds / 86400
+    return f"{days:.1f}d" if days < 730 else f"{days / 365.25:.1f}y"
+
+
+def what_differs(config: Config, plan: Plan, fit: IsoflopFit) -> str:
+    """Why these laws need not agree with Llama 3's: what is different here."""
+    largest = max(plan.cells, key=lambda cell: cell.params)
+    spec = largest.spec
+    lines = [
+        "These numbers need not agree with Llama 3's. Different here:",
+        f"  compute: {plan.budgets[0]:.2g} to {plan.budgets[-1]:.2g} FLOPs, where Llama 3 spent 6e18 to 1e22",
+        f"  models: {count(min(c.params for c in plan.cells))} to {count(largest.params)} parameters at depth "
+        f"{spec.shape.depth}, where attention, logits and embedding still weigh",
+        f"  text: {config.data.kind} with a vocabulary of {spec.shape.vocab_size:,}, {spec.seq_len} tokens a window; "
+        f"theirs is web text with 128,256 and 8,192",
+        f"  FLOPs: convention '{spec.flop_convention}'; they do not say which they used",
+        f"  recipe: {spec.recipe.optimizer}, batches of {count(spec.batch_tokens)} tokens, tuned at these sizes "
+        f"(docs/recipe.md); a recipe moves the exponent",
+    ]
+    return "\n".join(lines)

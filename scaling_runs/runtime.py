@@ -1,0 +1,156 @@
+"""Where a cell runs: its device, its ranks and how they agree. Nothing here changes a result beyond rounding."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from filelock import FileLock, Timeout
+from torch.nn.parallel import DistributedDataParallel
+
+from fit.errors import UserError
+from scaling_runs.hardware import peak_flops_per_s
+from scaling_runs.spec import CellSpec
+
+RANK_TIMEOUT = timedelta(minutes=10)
+MICRO_BATCH_TOKENS = 16_384
+"""Tokens of one forward pass on a GPU: enough to fill it, few enough for the logits of a large vocabulary."""
+
+
+def world_size() -> int:
+    """Ranks that torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def join_ranks() -> None:
+    """Meet the other ranks that torchrun started: NCCL where each has a GPU, gloo elsewhere. Once a process."""
+    if world_size() > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if _has_cuda() else "gloo", timeout=RANK_TIMEOUT)
+
+
+def wait_for_ranks() -> None:
+    """Every rank leaves here together."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def from_rank_0(value: object) -> object:
+    """Rank 0's value, on every rank: for whatever clocks, disks or chance might decide differently on each."""
+    if not dist.is_initialized():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One process of a cell's training."""
+
+    device: str = "cpu"
+    rank: int = 0
+    world_size: int = 1
+    precision: str = "fp32"
+    compile: bool = False
+
+    @property
+    def is_main(self) -> bool:
+        """Rank 0 owns files, W&B and the terminal."""
+        return self.rank == 0
+
+    @property
+    def peak_flops_per_s(self) -> float:
+        """Peak of all ranks together."""
+        return peak_flops_per_s(self.device, self.precision) * self.world_size
+
+    def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
+        """The model as ranks train it together, compiled where that is on."""
+        network = DistributedDataParallel(model) if self.world_size > 1 else model
+        return torch.compile(network) if self.compile else network  # type: ignore[return-value]
+
+    def micro_batch(self, spec: CellSpec) -> int:
+        """Sequences of one forward and backward pass on this rank."""
+        rows = spec.recipe.batch_size // self.world_size
+        if self.device == "cpu":
+            return rows
+        return max(1, min(rows, MICRO_BATCH_TOKENS // spec.seq_len))
+
+    def sync_gradients(self, network: torch.nn.Module, last: bool) -> AbstractContextManager[None]:
+        """Ranks exchange gradients once a step: in its last micro-batch."""
+        if self.world_size > 1 and not last:
+            return network.no_sync()  # type: ignore[operator,no-any-return]
+        return nullcontext()
+
+    def sum_over_ranks(self, values: torch.Tensor) -> None:
+        """In place."""
+        if self.world_size > 1:
+            on_device = values.to(self.device)
+            dist.all_reduce(on_device)
+            values.copy_(on_device)
+
+    def mean_over_ranks(self, value: torch.Tensor) -> torch.Tensor:
+        total = value.detach().clone().to(self.device)
+        self.sum_over_ranks(total)
+        return total / self.world_size
+
+    def agree(self, mine: bool) -> bool:
+        """Rank 0's answer, for decisions that clocks make, so that no rank goes its own way."""
+        return bool(from_rank_0(mine)) if self.world_size > 1 else mine
+
+
+def start_runtime(spec: CellSpec, threads: int, locks: Path) -> Runtime:
+    """This process's runtime for `spec`: a GPU of its own where there are any, else `threads` of the CPU.
+
+    UserError where the batch does not divide over the ranks.
+    """
+    ranks = world_size()
+    if spec.recipe.batch_size % ranks:
+        raise UserError(
+            f"a batch of {spec.recipe.batch_size} sequences does not divide over {ranks} ranks; "
+            f"start a number of ranks that divides it"
+        )
+    if _has_cuda():
+        index = int(os.environ["LOCAL_RANK"]) if ranks > 1 else _claim_gpu(locks)
+        torch.cuda.set_device(index)
+        torch.set_float32_matmul_precision("high")
+        return Runtime(f"cuda:{index}", rank(), ranks, spec.precision, compile=True)
+    torch.set_num_threads(threads)
+    return Runtime("cpu", rank(), ranks, spec.precision)
+
+
+def default_precision() -> str:
+    """bf16 on a GPU, fp32 on a CPU (docs/recipe.md has the speeds that say so)."""
+    return "bf16" if _has_cuda() else "fp32"
+
+
+def _has_cuda() -> bool:
+    return torch.cuda.is_available()
+
+
+_claimed: list[tuple[int, FileLock]] = []
+"""The GPU that this worker process holds, until it ends."""
+
+
+def _claim_gpu(locks: Path) -> int:
+    """The first GPU that no other worker of this store holds; shared ones in turn where all are held."""
+    if _claimed:
+        return _claimed[0][0]
+    locks.mkdir(parents=True, exist_ok=True)
+    for index in range(torch.cuda.device_count()):
+        lock = FileLock(locks / f"gpu-{index}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        _claimed.append((index, lock))
+        return index
+    return os.getpid() % torch.cuda.device_count()

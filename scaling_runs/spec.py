@@ -1,0 +1,64 @@
+"""A cell's spec: everything that determines its result, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from models.flops import FlopConvention, train_flops_per_token
+from models.shapes import Shape
+from scaling_runs.recipe import Recipe
+
+Precision = Literal["fp32", "bf16"]
+SPEC_VERSION = 1
+"""Raised when the same spec would train to another result, so that old results are not taken for new ones."""
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """One model to train. Two specs that are equal train to the same loss on the same machine."""
+
+    shape: Shape
+    seq_len: int
+    steps: int
+    recipe: Recipe
+    seed: int
+    corpus: str
+    """Fingerprint of the corpus."""
+    val_tokens: int
+    """Size of the fixed validation set."""
+    flop_convention: FlopConvention
+    precision: Precision
+    version: int = SPEC_VERSION
+
+    @property
+    def batch_tokens(self) -> int:
+        return self.recipe.batch_size * self.seq_len
+
+    @property
+    def tokens(self) -> int:
+        """Tokens trained on, repeats included."""
+        return self.steps * self.batch_tokens
+
+    @property
+    def flops(self) -> int:
+        """FLOPs spent, under the spec's own convention."""
+        return self.tokens * train_flops_per_token(self.shape, self.seq_len, self.flop_convention)
+
+    @property
+    def cell_id(self) -> str:
+        """Names the cell's folder: a hash of the whole spec."""
+        return hashlib.sha256(spec_json(self).encode()).hexdigest()[:12]
+
+
+def spec_json(spec: CellSpec) -> str:
+    """The spec as canonical JSON: sorted keys, no spaces, so that equal specs give equal bytes."""
+    return json.dumps(dataclasses.asdict(spec), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def spec_from_dict(fields: dict[str, Any]) -> CellSpec:
+    """The inverse of `dataclasses.asdict`."""
+    return CellSpec(**{**fields, "shape": Shape(**fields["shape"]), "recipe": Recipe(**fields["recipe"])})

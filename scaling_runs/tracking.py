@@ -1,0 +1,138 @@
+"""W&B, a view of what the cells' own files record: its failing never fails a cell."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from scaling_runs.config import Config, TrackingConfig
+from scaling_runs.runtime import Runtime
+from scaling_runs.spec import CellSpec
+from scaling_runs.store import CellFolder, Record
+
+Observe = Callable[[Record], None]
+
+
+def group_of(config: Config) -> str:
+    """The sweep that a cell is trained for."""
+    return config.sweep.name if config.sweep else "single"
+
+
+def wandb_folder(config: Config) -> Path:
+    return Path(config.store) / group_of(config) / "wandb"
+
+
+@contextmanager
+def track_cell(config: Config, spec: CellSpec, folder: CellFolder, runtime: Runtime) -> Iterator[Observe]:
+    """A function that mirrors a record to W&B: one run a cell, named by its id, from rank 0.
+
+    A cell that goes on from a checkpoint begins with the records it has, so that its run is whole.
+    """
+    if config.tracking.mode == "off" or not runtime.is_main:
+        yield lambda record: None
+        return
+    run = _Run(
+        config,
+        id=spec.cell_id,
+        name=f"{spec.shape.name}-{spec.flops:.2g}-s{spec.seed}",
+        settings=dataclasses.asdict(spec) | {"flops": spec.flops, "tokens": spec.tokens},
+    )
+    for record in folder.curve():
+        run.log(record)
+    try:
+        yield run.log
+    finally:
+        run.finish()
+
+
+def track_sweep(config: Config, table: Path, fit_json: Path, figure: Path, summary: dict[str, Any]) -> None:
+    """A run that holds the run table, the fit and the figures."""
+    if config.tracking.mode == "off":
+        return
+    run = _Run(
+        config,
+        id=f"{group_of(config)}-{os.urandom(4).hex()}",
+        name=f"{group_of(config)} (sweep)",
+        settings={},
+    )
+    run.attach(table, [path for path in (fit_json, figure) if path.exists()], summary)
+    run.finish()
+
+
+def sync_command(config: Config) -> str | None:
+    """What uploads the offline logs; None where there are none."""
+    folders = sorted((wandb_folder(config) / "wandb").glob("offline-run-*"))
+    if config.tracking.mode != "offline" or not folders:
+        return None
+    return f"wandb sync {wandb_folder(config) / 'wandb'}/offline-run-*"
+
+
+class _Run:
+    """A W&B run that warns once and then stays silent where W&B fails."""
+
+    def __init__(self, config: Config, *, id: str, name: str, settings: dict[str, Any]) -> None:
+        self.run: Any = None
+        tracking: TrackingConfig = config.tracking
+        folder = wandb_folder(config)
+        with self._guard("start"):
+            import wandb
+
+            folder.mkdir(parents=True, exist_ok=True)
+            if tracking.mode == "offline":
+                for stale in (folder / "wandb").glob(f"offline-run-*-{id}"):
+                    shutil.rmtree(stale)  # of an attempt that was cut short: this one holds all of it
+            self.run = wandb.init(
+                project=tracking.project,
+                entity=tracking.entity,
+                group=group_of(config),
+                id=id,
+                name=name,
+                mode=tracking.mode,  # type: ignore[arg-type]  # checked in TrackingConfig
+                resume="allow" if tracking.mode == "online" else None,
+                dir=str(folder),
+                config=settings,
+                settings=wandb.Settings(
+                    silent=True, console="off", x_disable_stats=True, x_disable_meta=True
+                ),
+            )
+
+    @contextmanager
+    def _guard(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # W&B's own errors are many, and none of them is worth a cell
+            self.run = None
+            print(
+                f"warning: W&B failed to {what} ({error}); its view of this run is not whole", file=sys.stderr
+            )
+
+    def log(self, record: Record) -> None:
+        if self.run is not None:
+            with self._guard("log"):
+                self.run.log(record, step=int(record["step"]))
+
+    def attach(self, table: Path, files: list[Path], summary: dict[str, Any]) -> None:
+        if self.run is None:
+            return
+        with self._guard("attach the results"):
+            import pandas as pd
+            import wandb
+
+            self.run.log({"runs": wandb.Table(dataframe=pd.read_csv(table))})
+            self.run.log({path.stem: wandb.Image(str(path)) for path in files if path.suffix == ".png"})
+            self.run.summary.update(summary)
+            artifact = wandb.Artifact(f"{table.parent.name}-results", type="isoflop")
+            for path in (table, *files):
+                artifact.add_file(str(path))
+            self.run.log_artifact(artifact)
+
+    def finish(self) -> None:
+        if self.run is not None:
+            with self._guard("finish"):
+                self.run.finish()

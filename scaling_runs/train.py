@@ -1,0 +1,231 @@
+"""One cell, start to end: the loop reads like the algorithm; everything else is a named call."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.optim import Optimizer
+
+from models.factory import build_model
+from models.flops import train_flops_per_token
+from scaling_runs.checkpoint import load_checkpoint, save_checkpoint
+from scaling_runs.data import Batches, Corpus, validation_windows
+from scaling_runs.optim import build_optimizers, set_lr
+from scaling_runs.runtime import Runtime
+from scaling_runs.spec import CellSpec
+from scaling_runs.store import CellFolder, Record
+
+CHECKPOINT_EVERY_S = 20.0
+RECORDS = 100
+"""Lines of metrics that a cell writes, however long it is."""
+EVALUATIONS_ON_THE_WAY = 4
+PROBE_SHARE = 8
+"""Evaluations on the way use 1/8 of the validation set; the final loss uses all of it."""
+EVAL_TOKENS_AT_ONCE = 8192
+
+
+class CellFailed(RuntimeError):
+    """Training cannot go on: the reason is recorded and the sweep goes on without the cell."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a trained cell is worth."""
+
+    loss: float
+    """Nats a token on the whole fixed validation set."""
+    loss_se: float
+    """Standard error of `loss` over validation windows: that of the set, shared by all cells."""
+    wall_s: float
+    """Seconds of training, evaluations apart."""
+
+
+def train_cell(
+    spec: CellSpec, corpus: Corpus, folder: CellFolder, runtime: Runtime, observe: Callable[[Record], None]
+) -> Result:
+    """Train `spec` from its last checkpoint, or from nothing, to its end; returns its final loss.
+
+    Every rank of `runtime` calls this with the same arguments; rank 0 alone writes into `folder`. `observe` sees
+    each record once it is written. Raises CellFailed where the loss is no number.
+    """
+    torch.manual_seed(spec.seed)
+    model = build_model(
+        spec.shape,
+        seq_len=spec.seq_len,
+        seed=spec.seed,
+        init_std=spec.recipe.init_std,
+        device=runtime.device,
+    )
+    optimizers = build_optimizers(model, spec.recipe)
+    progress = load_checkpoint(folder.checkpoint, model, optimizers)
+    batches = Batches(
+        corpus,
+        spec.seq_len,
+        spec.recipe.batch_size,
+        spec.seed,
+        rank=runtime.rank,
+        world_size=runtime.world_size,
+    )
+    validation = validation_windows(corpus, spec.seq_len, spec.val_tokens)
+    network = runtime.wrap(model)
+    step_fn = TrainStep(network, optimizers, spec, runtime)
+    meter = Meter(spec)
+    clock = time.monotonic() - progress.wall_s
+    saved_at = time.monotonic()
+
+    with folder.metrics(up_to_step=progress.step, write=runtime.is_main, then=observe) as record:
+        while progress.step < spec.steps:
+            loss, grad_norm, lr = step_fn(batches.batch(progress.step), progress.step)
+            progress.step += 1
+            meter.add(loss)
+            if evaluation_due(progress.step, spec.steps):
+                paused = time.monotonic()
+                probe = evaluate(network, validation[::PROBE_SHARE], spec, runtime)
+                record(
+                    {
+                        "step": progress.step,
+                        "tokens": meter.tokens(progress.step),
+                        "val_loss_probe": probe.loss,
+                    }
+                )
+                clock += time.monotonic() - paused
+            if meter.due(progress.step):
+                progress.wall_s = time.monotonic() - clock
+                record(meter.read(progress.step, progress.wall_s, lr, grad_norm, runtime))
+                if runtime.agree(time.monotonic() - saved_at > CHECKPOINT_EVERY_S):
+                    if runtime.is_main:
+                        save_checkpoint(folder.checkpoint, model, optimizers, progress)
+                    saved_at = time.monotonic()
+        wall_s = time.monotonic() - clock
+        final = evaluate(network, validation, spec, runtime)
+        if not math.isfinite(final.loss):
+            raise CellFailed(f"the final validation loss is {final.loss}; lower the recipe's learning rate")
+        record({"step": spec.steps, "tokens": spec.tokens, "flops": spec.flops, "val_loss": final.loss})
+    return Result(loss=final.loss, loss_se=final.se, wall_s=wall_s)
+
+
+class TrainStep:
+    """One optimiser step on one batch, in as many micro-batches as the device wants."""
+
+    def __init__(
+        self, network: torch.nn.Module, optimizers: list[Optimizer], spec: CellSpec, runtime: Runtime
+    ) -> None:
+        self.network, self.optimizers, self.spec, self.runtime = network, optimizers, spec, runtime
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+
+    def __call__(self, windows_BT: np.ndarray, step: int) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """(loss, gradient norm) as tensors, so that no step waits for the device, and the learning rate."""
+        lr = set_lr(self.optimizers, self.spec.recipe, step, self.spec.steps)
+        rows = torch.from_numpy(windows_BT).to(self.runtime.device, non_blocking=True)
+        micro = self.runtime.micro_batch(self.spec)
+        loss_sum = torch.zeros((), device=self.runtime.device)
+        for start in range(0, len(rows), micro):
+            part = rows[start : start + micro]
+            share = len(part) / len(rows)
+            with self.runtime.sync_gradients(self.network, last=start + micro >= len(rows)):
+                loss = next_token_loss(self.network, part, self.spec, self.runtime).mean() * share
+                loss.backward()
+            loss_sum += loss.detach()
+        grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.spec.recipe.clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return loss_sum, grad_norm, lr
+
+
+def next_token_loss(
+    network: torch.nn.Module, windows_BT: torch.Tensor, spec: CellSpec, runtime: Runtime
+) -> torch.Tensor:
+    """Cross-entropy in nats of each next token: windows (B, T+1) -> (B, T)."""
+    with precision_of(spec, runtime):
+        logits_BTV = network(input_ids=windows_BT[:, :-1]).logits
+    targets_BT = windows_BT[:, 1:]
+    return F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), reduction="none").view_as(
+        targets_BT
+    )
+
+
+def precision_of(spec: CellSpec, runtime: Runtime) -> AbstractContextManager[Any]:
+    if spec.precision == "fp32":
+        return nullcontext()
+    return torch.autocast(torch.device(runtime.device).type, dtype=torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    loss: float
+    se: float
+
+
+@torch.no_grad()
+def evaluate(network: torch.nn.Module, windows: np.ndarray, spec: CellSpec, runtime: Runtime) -> Evaluation:
+    """Mean loss in nats a token over `windows` (n, T+1), and its standard error over windows; shared by ranks."""
+    network.eval()
+    mine = torch.from_numpy(np.ascontiguousarray(windows[runtime.rank :: runtime.world_size]))
+    losses = torch.zeros(len(windows), dtype=torch.float64)
+    where = range(runtime.rank, len(windows), runtime.world_size)
+    for indices, part in _chunks(where, mine, max(1, EVAL_TOKENS_AT_ONCE // spec.seq_len)):
+        per_token = next_token_loss(network, part.to(runtime.device), spec, runtime)
+        losses[indices] = per_token.double().mean(dim=1).cpu()
+    runtime.sum_over_ranks(losses)
+    network.train()
+    return Evaluation(float(losses.mean()), float(losses.std() / len(losses) ** 0.5))
+
+
+def _chunks(where: range, rows: torch.Tensor, size: int) -> Iterator[tuple[list[int], torch.Tensor]]:
+    for start in range(0, len(rows), size):
+        yield list(where[start : start + size]), rows[start : start + size]
+
+
+def evaluation_due(step: int, steps: int) -> bool:
+    """At even shares of the way, the end excepted (it has an evaluation of its own)."""
+    share = EVALUATIONS_ON_THE_WAY + 1
+    return step < steps and (step * share) // steps != ((step - 1) * share) // steps
+
+
+class Meter:
+    """Mean training loss between two records; read a hundred times a cell, so the device is seldom waited for."""
+
+    def __init__(self, spec: CellSpec) -> None:
+        self.spec = spec
+        self.flops_per_token = train_flops_per_token(spec.shape, spec.seq_len, "exact")
+        self.sum, self.count = torch.zeros(()), 0
+
+    def add(self, loss: torch.Tensor) -> None:
+        self.sum = self.sum.to(loss.device) + loss
+        self.count += 1
+
+    def tokens(self, step: int) -> int:
+        return step * self.spec.batch_tokens
+
+    def due(self, step: int) -> bool:
+        return step % max(1, self.spec.steps // RECORDS) == 0 or step == self.spec.steps
+
+    def read(
+        self, step: int, wall_s: float, lr: float, grad_norm: torch.Tensor, runtime: Runtime
+    ) -> dict[str, float]:
+        """The record of the steps since the last one. Raises CellFailed where their mean loss is no number."""
+        loss = float(runtime.mean_over_ranks(self.sum / self.count))
+        if not math.isfinite(loss):
+            raise CellFailed(f"the training loss is {loss} at step {step}; lower the recipe's learning rate")
+        self.sum, self.count = torch.zeros(()), 0
+        tokens_per_s = self.tokens(step) / wall_s
+        return {
+            "step": step,
+            "tokens": self.tokens(step),
+            "flops": step * self.spec.flops // self.spec.steps,
+            "train_loss": loss,
+            "lr": lr,
+            "grad_norm": float(grad_norm),
+            "tokens_per_s": tokens_per_s,
+            "mfu": tokens_per_s * self.flops_per_token / runtime.peak_flops_per_s,
+            "wall_s": wall_s,
+        }
