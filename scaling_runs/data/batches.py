@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
 from fit.errors import UserError
@@ -11,26 +13,29 @@ from scaling_runs.data.corpus import Corpus
 class Batches:
     """Windows from all over the corpus, each once an epoch, in an order that the seed and the epoch set.
 
-    Windows of `seq_len + 1` tokens begin every `seq_len` tokens, from a start that the epoch shifts, so that a
-    second epoch cuts the text elsewhere. With `world_size` ranks, each sees its own rows of the very same batch.
+    Windows of `seq_len + 1` tokens begin every `seq_len` tokens, from a start that the epoch shifts, so that
+    a second epoch cuts the text elsewhere. With `world_size` ranks, each sees its own rows of the very same
+    batch.
     """
 
     def __init__(
         self, corpus: Corpus, seq_len: int, batch_size: int, seed: int, *, rank: int = 0, world_size: int = 1
     ) -> None:
-        """UserError where the corpus is smaller than a window or the batch does not divide over the ranks."""
+        """UserError where the corpus is smaller than two windows or the ranks can't share a batch."""
         if batch_size % world_size:
             raise UserError(
-                f"a batch of {batch_size} sequences does not divide over {world_size} ranks; start a number of "
-                f"ranks that divides it"
+                f"a batch of {batch_size} sequences does not divide over {world_size} ranks; start a number "
+                f"of ranks that divides it"
             )
+        if not 0 <= seed < 2**63:
+            raise UserError(f"seed is {seed}; it must be a whole number from 0 up, below 2^63")
         self.tokens = corpus.train()
         self.windows = (len(self.tokens) - seq_len - 1) // seq_len
         """Windows an epoch: as many as fit whatever the epoch's shift."""
         if self.windows < 1:
             raise UserError(
-                f"the corpus holds {len(self.tokens)} training tokens, fewer than two windows of {seq_len}; give more "
-                f"data or lower model.seq_len"
+                f"the corpus holds {len(self.tokens)} training tokens, fewer than two windows of {seq_len}; "
+                f"give more data or lower model.seq_len"
             )
         self.seq_len, self.batch_size, self.seed = seq_len, batch_size, seed
         share = batch_size // world_size
@@ -40,37 +45,57 @@ class Batches:
 
     def batch(self, step: int) -> np.ndarray:
         """(rows of this rank, seq_len + 1) token ids, int64: inputs and, one further on, targets."""
-        places = step * self.batch_size + self.rows
-        starts = [self._start(*divmod(int(place), self.windows)) for place in places]
-        return self.tokens[np.asarray(starts)[:, None] + self.within].astype(np.int64)
+        places = self.rows + step * self.batch_size
+        first, last = int(places[0]) // self.windows, int(places[-1]) // self.windows
+        starts = np.concatenate([self._starts(epoch, places) for epoch in range(first, last + 1)])
+        # older orders are never asked for again, and one takes 4 bytes a window
+        self._epochs = {last: self._epochs[last]}
+        return self.tokens[starts[:, None] + self.within].astype(np.int64)
 
-    def _start(self, epoch: int, place: int) -> int:
-        """Where the window at `place` in the order of `epoch` begins."""
+    def _starts(self, epoch: int, places: np.ndarray) -> np.ndarray:
+        """Where the windows begin that stand at `places` of the whole run and belong to `epoch`."""
         if epoch not in self._epochs:
-            # a batch spans at most neighbouring epochs; older orders are never asked for again
-            self._epochs = {known: order for known, order in self._epochs.items() if known >= epoch - 1}
             self._epochs[epoch] = self._order(epoch)
         order, shift = self._epochs[epoch]
-        return int(order[place]) * self.seq_len + shift
+        within = places - epoch * self.windows
+        mine = within[(within >= 0) & (within < self.windows)]
+        return order[mine].astype(np.int64) * self.seq_len + shift
 
     def _order(self, epoch: int) -> tuple[np.ndarray, int]:
-        """A permutation of the windows, and the shift of their starts: the first epoch's is 0."""
+        """(windows,) a permutation of the windows, and the shift of their starts: the first epoch's is 0."""
         random = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
         shift = 0 if epoch == 0 else int(random.integers(self.seq_len))
-        return random.permutation(self.windows), shift
+        dtype = np.int32 if self.windows < 2**31 else np.int64
+        return random.permutation(np.arange(self.windows, dtype=dtype)), shift
 
 
 def validation_windows(corpus: Corpus, seq_len: int, tokens: int) -> np.ndarray:
-    """The fixed validation set: (tokens // seq_len, seq_len + 1) token ids, spread evenly over the validation split.
+    """The fixed validation set: (tokens // seq_len, seq_len + 1) token ids, evenly from the validation split.
 
-    No seed enters: all cells are judged on the same text. UserError where the split holds less than is asked for.
+    No seed enters: all cells are judged on the same text. Evenly in place is the best choice of windows that
+    was found. Against the loss on the whole split of python_source (order-5 byte model, 262,144 tokens, 2048
+    windows) the standard error is 0.005 nats; 0.011 for windows drawn at random, 0.010 for windows spread
+    evenly over their order by zlib-compressed size, 0.006 to 0.011 for blocks in place, ordered inside by
+    unigram, bigram or trigram loss. All cells share it: for the difference of two models it is 0.002.
+
+    UserError where the split holds less than is asked for.
     """
     split = corpus.val()
     wanted, there = tokens // seq_len, (len(split) - 1) // seq_len
-    if wanted < 1 or wanted > there:
+    if there < 1:
         raise UserError(
-            f"val_tokens is {tokens}, and the validation split holds {there} windows of {seq_len} tokens; choose "
-            f"between {seq_len} and {there * seq_len}, or raise data.val_fraction"
+            f"the validation split holds {len(split)} tokens, fewer than a window of {seq_len}; give more "
+            f"data, raise data.val_fraction or lower model.seq_len"
+        )
+    if not 1 <= wanted <= there:
+        raise UserError(
+            f"val_tokens is {tokens}, and the validation split holds {there} windows of {seq_len} tokens; "
+            f"choose between {seq_len} and {there * seq_len}, or raise data.val_fraction"
         )
     starts = np.linspace(0, there - 1, wanted).astype(np.int64) * seq_len
     return split[starts[:, None] + np.arange(seq_len + 1)].astype(np.int64)
+
+
+def validation_fingerprint(windows: np.ndarray) -> str:
+    """Hash of a validation set: losses compare where it is the same."""
+    return hashlib.sha256(repr(windows.shape).encode() + windows.astype("<i8").tobytes()).hexdigest()

@@ -15,7 +15,7 @@ class DataConfig:
     """A corpus, as a user names it (`configs/data/`)."""
 
     kind: str = "python_source"
-    """python_source: the Python files of this machine's installation; text_files: local files; hf: a Hugging Face data set."""
+    """python_source: this machine's Python files; text_files: local files; hf: a Hugging Face data set."""
     paths: list[str] = field(default_factory=list)
     """text_files: files, folders or globs of .txt, .jsonl, .json or .parquet."""
     hf_path: str | None = None

@@ -14,7 +14,7 @@ from fit.errors import UserError
 
 @dataclass(frozen=True)
 class Corpus:
-    """`train.bin` and `val.bin` in `folder`, each one long row of token ids, documents closed by a separator."""
+    """`train.bin` and `val.bin` in `folder`: long rows of token ids, each document closed by a separator."""
 
     folder: Path
     fingerprint: str
@@ -27,7 +27,7 @@ class Corpus:
     train_documents: int
     val_documents: int
     bytes_per_token: float
-    """Of the validation split: turns nats a token into bits a byte."""
+    """Of the validation split, separators counted as tokens: turns nats a token into bits a byte."""
 
     def train(self) -> np.ndarray:
         """(train_tokens,) token ids, mapped read-only: processes share the pages."""
@@ -49,15 +49,19 @@ def corpus_folder(cache_dir: str | Path, fingerprint: str) -> Path:
 
 
 def load_corpus(fingerprint: str, cache_dir: str | Path) -> Corpus:
-    """The prepared corpus of this fingerprint. UserError where it is not there, or its files are not whole."""
+    """The prepared corpus of this fingerprint. UserError where it is not there or its files are not whole."""
     folder = corpus_folder(cache_dir, fingerprint)
     try:
         meta = json.loads((folder / "meta.json").read_text())
     except FileNotFoundError:
         raise UserError(
-            f"corpus {fingerprint[:16]} is not in '{cache_dir}'; start the sweep once where its data is, or set "
-            f"data.cache_dir to where it was prepared"
+            f"corpus {fingerprint[:16]} is not in '{cache_dir}'; start the sweep once where its data is, or "
+            f"set data.cache_dir to where it was prepared"
         ) from None
+    except ValueError as error:
+        raise UserError(
+            f"'{folder / 'meta.json'}' is damaged: {error}; remove '{folder}' and it is made anew"
+        ) from error
     corpus = Corpus(folder=folder, **meta)
     for name, tokens in (("train.bin", corpus.train_tokens), ("val.bin", corpus.val_tokens)):
         path = folder / name
@@ -65,6 +69,7 @@ def load_corpus(fingerprint: str, cache_dir: str | Path) -> Corpus:
         found = path.stat().st_size if path.exists() else 0
         if found != expected:
             raise UserError(
-                f"'{path}' holds {found} bytes where {expected} are expected; remove '{folder}' and it is made anew"
+                f"'{path}' holds {found} bytes where {expected} are expected; remove '{folder}' and it is "
+                f"made anew"
             )
     return corpus

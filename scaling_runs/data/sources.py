@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
 from fit.errors import UserError
 from scaling_runs.data.config import DataConfig
+from scaling_runs.data.hub import first_line, require_hub
 
+PROJECT = "isoflop"
+"""Our own distribution: a corpus must not change with our code."""
 READERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 """File endings, and the builder of `datasets` that reads them."""
+HUB_HINT = "check its name, choose data=text_files, or set data.cache_dir to where it was prepared"
 
 
 @dataclass(frozen=True)
@@ -23,8 +29,9 @@ class Source:
 
     description: str
     state: tuple[Any, ...]
-    """Paths, sizes and times of the files, or the name of the data set: compared before anything is read again."""
+    """Paths, sizes and times of files, or a data set's name: compared before anything is read again."""
     documents: Callable[[], Iterator[bytes]]
+    """A data set that can't be had fails on this call, before its tokeniser is looked for."""
 
 
 def open_source(config: DataConfig) -> Source:
@@ -39,18 +46,19 @@ def open_source(config: DataConfig) -> Source:
 def python_roots() -> list[Path]:
     """The standard library and the installed packages."""
     paths = sysconfig.get_paths()
-    return [Path(root) for root in dict.fromkeys(paths[name] for name in ("stdlib", "purelib", "platlib"))]
+    roots = (Path(paths[name]).resolve() for name in ("stdlib", "purelib", "platlib"))
+    return list(dict.fromkeys(roots))
 
 
 def python_source(roots: list[Path]) -> Source:
-    """Every Python file below `roots`: real text, and there on any machine that runs this."""
-    files = sorted({path for root in roots for path in _python_files(root, roots)})
+    """Every Python file below `roots` but our own, byte for byte: real text that is there on any machine."""
+    files = sorted({path for root in roots for path in _python_files(root, roots)} - _own_files())
     if not files:
         raise UserError(f"no Python files below {', '.join(map(str, roots))}; choose data=text_files instead")
     return Source(
         "Python sources of the standard library and the installed packages",
         tuple(_state(path) for path in files),
-        lambda: (Path(path).read_bytes() for path in files),
+        lambda: (_read(path) for path in files),
     )
 
 
@@ -63,27 +71,66 @@ def _python_files(root: Path, roots: list[Path]) -> Iterator[str]:
             for name in subfolders
             if name != "__pycache__" and (name != "site-packages" or os.path.join(folder, name) in wanted)
         ]
-        yield from (os.path.join(folder, name) for name in names if name.endswith(".py"))
+        paths = (os.path.join(folder, name) for name in names if name.endswith(".py"))
+        yield from (path for path in paths if os.path.isfile(path))  # an editor's lock is a link to nowhere
+
+
+def _own_files() -> set[str]:
+    """What our own installation put among the packages; empty where we run from a checkout alone."""
+    try:
+        files = distribution(PROJECT).files or []
+    except PackageNotFoundError:
+        return set()
+    return {str(Path(str(file.locate())).resolve()) for file in files}
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"'{path}' can't be read: {error.strerror}; mend it or choose data=text_files"
+        ) from error
 
 
 def text_files(patterns: list[str], text_column: str) -> Source:
-    """Local files: a .txt is one document, a .jsonl or .parquet one a row."""
+    """Local files: a .txt is one document, a .jsonl, .json or .parquet one a row."""
     files = _matching(patterns)
     by_reader: dict[str, list[str]] = {}
     for path in files:
-        by_reader.setdefault(READERS[Path(path).suffix], []).append(path)
+        if os.path.getsize(path):  # `datasets` stumbles over files of nothing
+            by_reader.setdefault(READERS[Path(path).suffix], []).append(path)
 
     def documents() -> Iterator[bytes]:
-        from datasets import load_dataset
-
         for reader, paths in sorted(by_reader.items()):
-            options = {"sample_by": "document"} if reader == "text" else {}
-            rows = load_dataset(reader, data_files=paths, split="train", streaming=True, **options)
-            yield from _texts(
-                rows, "text" if reader == "text" else text_column, f"files {', '.join(paths[:3])}"
-            )
+            try:
+                yield from _file_texts(reader, paths, text_column)
+            except UserError as error:
+                raise _culprit(reader, paths, text_column) or error from error
 
     return Source(f"{len(files)} local files", (text_column, *map(_state, files)), documents)
+
+
+def _file_texts(reader: str, paths: list[str], text_column: str) -> Iterator[bytes]:
+    literal = [glob.escape(path) for path in paths]  # `datasets` takes each for a pattern
+    options: dict[str, Any] = {"data_files": literal, "split": "train", "streaming": True}
+    if reader == "text":
+        options["sample_by"], text_column = "document", "text"
+    where = f"'{paths[0]}'" if len(paths) == 1 else f"the {len(paths)} {reader} files"
+    return _texts(
+        lambda: _load_dataset(reader, **options), text_column, where, "mend it or choose other text"
+    )
+
+
+def _culprit(reader: str, paths: list[str], text_column: str) -> UserError | None:
+    """The error of the first file that fails by itself: read together, they don't say which it was."""
+    for path in paths:
+        try:
+            for _ in _file_texts(reader, [path], text_column):
+                pass
+        except UserError as error:
+            return error
+    return None
 
 
 def _matching(patterns: list[str]) -> list[str]:
@@ -93,12 +140,14 @@ def _matching(patterns: list[str]) -> list[str]:
         )
     files: set[str] = set()
     for pattern in patterns:
-        whole = os.path.join(pattern, "**", "*") if os.path.isdir(pattern) else pattern
-        found = [path for path in glob.glob(whole, recursive=True) if os.path.isfile(path)]
+        whole = os.path.join(glob.escape(pattern), "**", "*") if os.path.isdir(pattern) else pattern
+        named = [pattern] if os.path.isfile(pattern) else glob.glob(whole, recursive=True)
+        found = [path for path in named if os.path.isfile(path)]
         readable = {os.path.abspath(path) for path in found if Path(path).suffix in READERS}
         if not readable:
-            what = "matches no file" if not found else f"holds no file ending in {', '.join(READERS)}"
-            raise UserError(f"data.paths names '{pattern}', which {what}")
+            there = found or os.path.isdir(pattern)
+            what = f"holds no file ending in {', '.join(READERS)}" if there else "is not there"
+            raise UserError(f"data.paths names '{pattern}', which {what}; name text that is there")
         files |= readable
     return sorted(files)
 
@@ -110,47 +159,75 @@ def _state(path: str) -> tuple[str, int, int]:
 
 def hugging_face(config: DataConfig) -> Source:
     """A data set of the hub, or a local folder that `datasets` can load."""
-    if not config.hf_path:
+    path = config.hf_path
+    if not path:
         raise UserError(
             "data.hf_path is not set; name a data set, such as data.hf_path=HuggingFaceFW/fineweb-edu"
         )
-    name = config.hf_path + (f" ({config.hf_name})" if config.hf_name else "")
+    name = path + (f" ({config.hf_name})" if config.hf_name else "")
+    where = f"data set '{name}' (split {config.hf_split})"
 
-    def documents() -> Iterator[bytes]:
-        from datasets import load_dataset
+    def rows() -> Any:
+        require_hub(path, "data set", HUB_HINT)
+        return _load_dataset(path, config.hf_name, split=config.hf_split, streaming=config.streaming)
 
-        try:
-            rows = load_dataset(
-                config.hf_path, config.hf_name, split=config.hf_split, streaming=config.streaming
-            )
-        except Exception as error:  # the hub's client has no one error for "not to be had"
-            raise UserError(
-                f"data set '{name}' (split {config.hf_split}) can't be loaded: {_first_line(error)}; check the name and "
-                f"the network, or choose data=text_files"
-            ) from error
-        yield from _texts(rows, config.text_column, f"data set '{name}'")
-
-    return Source(
-        f"data set {name}", (config.hf_path, config.hf_name, config.hf_split, config.text_column), documents
+    inside = (file for file in sorted(Path(path).rglob("*")) if file.is_file())
+    state = (
+        path,
+        config.hf_name,
+        config.hf_split,
+        config.text_column,
+        *(_state(str(file)) for file in inside),
     )
+    return Source(f"data set {name}", state, lambda: _texts(rows, config.text_column, where, HUB_HINT))
 
 
-def _texts(rows: Iterable[dict[str, Any]], column: str, where: str) -> Iterator[bytes]:
-    """The text of each row. UserError where the rows can't be read or have no such column."""
+def _load_dataset(*names: Any, **options: Any) -> Any:
+    import datasets
+
+    datasets.logging.set_verbosity(logging.CRITICAL)  # it logs what it also raises
+    datasets.disable_progress_bars()
+    return datasets.load_dataset(*names, **options)
+
+
+def _texts(load: Callable[[], Any], column: str, where: str, hint: str) -> Iterator[bytes]:
+    """The text of each row that `load` gives. UserError where they can't be had or hold no such text.
+
+    `load` is called here; its rows are read as they are asked for. `hint`: what to do about unreadable ones.
+    """
     try:
-        for row in rows:
-            if column not in row:
-                raise UserError(
-                    f"{where} have no column '{column}'; set data.text_column to one of {', '.join(row)}"
-                )
-            if row[column]:
-                yield str(row[column]).encode()
+        rows = load()
+        columns = rows.column_names
     except UserError:
         raise
     except Exception as error:  # pyarrow, json and the hub's client each raise their own
-        raise UserError(f"{where} can't be read: {_first_line(error)}") from error
+        raise UserError(f"{where} can't be read ({first_line(error)}); {hint}") from error
+    if columns is not None:
+        _require_column(column, columns, where)
+        rows = rows.select_columns([column])
+    return _column(rows, column, where, hint)
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error.__cause__ or error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+def _column(rows: Any, column: str, where: str, hint: str) -> Iterator[bytes]:
+    try:
+        for row in rows:
+            _require_column(column, row, where)
+            text = row[column]
+            if text is not None and not isinstance(text, str):
+                raise UserError(
+                    f"{where}: column '{column}' holds {type(text).__name__}, not text; set data.text_column "
+                    f"to one that holds text"
+                )
+            if text:
+                yield text.encode()
+    except UserError:
+        raise
+    except Exception as error:  # as above
+        raise UserError(f"{where} can't be read ({first_line(error)}); {hint}") from error
+
+
+def _require_column(column: str, columns: Any, where: str) -> None:
+    if column not in columns:
+        raise UserError(
+            f"{where}: there is no column '{column}'; set data.text_column to one of {', '.join(columns)}"
+        )

@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fit.errors import UserError
 from scaling_runs.data.config import BYTES
+from scaling_runs.data.hub import first_line, require_hub
 
 BYTE_SEPARATOR = 256
 
@@ -34,14 +36,8 @@ def open_tokenizer(name: str) -> Tokenizer:
     """`bytes`, or a transformers tokeniser. UserError where it can't be had or has no end-of-text token."""
     if name == BYTES:
         return Tokenizer(BYTES, BYTE_SEPARATOR + 1, BYTE_SEPARATOR, _bytes)
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except Exception as error:  # the hub's client has no one error for "not to be had"
-        raise UserError(
-            f"tokeniser '{name}' can't be loaded; check the name or folder and the network, or set data.tokenizer=bytes"
-        ) from error
+    require_hub(name, "tokeniser", "or set data.tokenizer to bytes or the folder of one")
+    tokenizer = _load(name)
     separator = tokenizer.eos_token_id
     if separator is None:
         raise UserError(
@@ -49,12 +45,28 @@ def open_tokenizer(name: str) -> Tokenizer:
         )
 
     def encode(documents: list[bytes]) -> list[np.ndarray]:
+        # a tokeniser takes text: what is no UTF-8 becomes U+FFFD here, and here only
         texts = [document.decode(errors="replace") for document in documents]
-        rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
+        rows = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)[
+            "input_ids"
+        ]
         return [np.asarray([*ids, separator], dtype=np.int64) for ids in rows]
 
-    identity = f"{type(tokenizer).__name__}:{_content_hash(tokenizer)}"
-    return Tokenizer(identity, len(tokenizer), int(separator), encode)
+    vocabulary = tokenizer.get_vocab()
+    identity = f"{type(tokenizer).__name__}:{_content_hash(tokenizer, vocabulary)}"
+    return Tokenizer(identity, max(vocabulary.values()) + 1, int(separator), encode)
+
+
+def _load(name: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # the hub's client and each tokeniser raise their own
+        raise UserError(
+            f"tokeniser '{name}' can't be loaded ({first_line(error)}); check the name or folder, or set "
+            f"data.tokenizer=bytes"
+        ) from error
 
 
 def _bytes(documents: list[bytes]) -> list[np.ndarray]:
@@ -62,7 +74,8 @@ def _bytes(documents: list[bytes]) -> list[np.ndarray]:
     return [np.append(np.frombuffer(text, dtype=np.uint8).astype(np.uint16), separator) for text in documents]
 
 
-def _content_hash(tokenizer: object) -> str:
-    """Of the vocabulary, so that the fingerprint does not depend on the folder that the tokeniser came from."""
-    vocabulary = sorted(tokenizer.get_vocab().items())  # type: ignore[attr-defined]
-    return hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()[:16]
+def _content_hash(tokenizer: Any, vocabulary: dict[str, int]) -> str:
+    """Of all that it does where it says so (merges, normaliser), else of its vocabulary."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    content = backend.to_str() if backend is not None else json.dumps(sorted(vocabulary.items()))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
