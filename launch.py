@@ -10,6 +10,8 @@ A sweep runs in `scaling_runs/sweeper.py`, which Hydra starts in place of `main`
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import hydra
 from omegaconf import DictConfig
 
@@ -24,7 +26,8 @@ def main(config: DictConfig) -> None:
     """One job: the cell that a sweep names, or the one that budget= and model.width= describe."""
     from scaling_runs.job import run_job  # torch is loaded here, so that a misspelt option is told at once
 
-    run_job(typed(config))
+    with plain_errors() if config.cell is None else nullcontext():  # a sweep hears of what its cells raise
+        run_job(typed(config))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from models.attention import NAMES, Kernel
 from models.shapes import Shape
 
 ROPE_THETA = 500_000.0
@@ -14,24 +16,32 @@ ROPE_THETA = 500_000.0
 
 
 def build_model(
-    shape: Shape, *, seq_len: int, seed: int, init_std: float, attention: str = "sdpa", device: str = "cpu"
+    shape: Shape,
+    *,
+    seq_len: int,
+    seed: int,
+    init_std: float,
+    attention: Kernel = "fused",
+    device: str = "cpu",
 ) -> PreTrainedModel:
     """A model of `shape` with fresh weights, in fp32 on `device` ("meta" makes no weights at all).
 
     The weights depend on (shape, seed, init_std) alone: they are drawn on the CPU, and the caller's random
-    state is left as it was. `attention` is "sdpa" (flash where the device has it) or "eager".
+    state is left as it was.
     """
     config = _config(shape, seq_len, init_std)
-    config._attn_implementation = attention
-    architecture = LlamaForCausalLM if shape.family == "llama" else GPT2LMHeadModel
+    config._attn_implementation = NAMES[attention]
+    architecture: type[PreTrainedModel] = LlamaForCausalLM if shape.family == "llama" else GPT2LMHeadModel
     with torch.random.fork_rng(devices=[]), torch.device("meta") if device == "meta" else nullcontext():
         torch.manual_seed(seed)
         model = architecture(config)
-    return model if device == "meta" else model.to(device)
+    if device != "meta":
+        torch.nn.Module.to(model, device)
+    return model
 
 
 def _config(shape: Shape, seq_len: int, init_std: float) -> LlamaConfig | GPT2Config:
-    common = {
+    common: dict[str, Any] = {
         "vocab_size": shape.vocab_size,
         "initializer_range": init_std,
         "tie_word_embeddings": shape.tied,

@@ -16,7 +16,6 @@ from scaling_runs.plan import Cell, Plan
 from scaling_runs.runtime import Runtime, world_size
 from scaling_runs.spec import CellSpec
 from scaling_runs.train import (
-    EVAL_TOKENS_AT_ONCE,
     EVALUATIONS_ON_THE_WAY,
     PROBE_SHARE,
     TrainStep,
@@ -103,7 +102,9 @@ def _trial(spec: CellSpec, threads: int) -> tuple[float, float]:
             started = time.perf_counter()
             step(windows, i + 1)
             times.append(time.perf_counter() - started)
-        rows = torch.randint(spec.shape.vocab_size, (EVAL_TOKENS_AT_ONCE // spec.seq_len, spec.seq_len + 1))
+        rows = torch.randint(
+            spec.shape.vocab_size, (max(1, runtime.eval_tokens // spec.seq_len), spec.seq_len + 1)
+        )
         started = time.perf_counter()
         with torch.no_grad():
             next_token_loss(model, rows, spec, runtime)

@@ -60,7 +60,7 @@ class _Watch:
                 self.show(bar)
             self.show(bar)
 
-    def show(self, bar: tqdm) -> None:  # type: ignore[type-arg]
+    def show(self, bar: tqdm) -> None:
         for cell, line in self.look():
             if bar.disable:
                 share = self.done_flops() / self.total
@@ -81,13 +81,9 @@ class _Watch:
             del self.open[cell_id]
             self.finished_flops += cell.spec.flops
             number = len(self.cells) - len(self.open)
-            ended.append(
-                (
-                    cell,
-                    f"[{number}/{len(self.cells)}] {cell.budget:.3g} FLOPs, {cell.spec.shape.name}, seed "
-                    f"{cell.spec.seed}: loss {result['loss']:.4f} in {duration(result['wall_s'])}",
-                )
-            )
+            name = f"{cell.budget:.3g} FLOPs, {cell.spec.shape.name}, seed {cell.spec.seed}"
+            outcome = f"loss {result['loss']:.4f} in {duration(result['wall_s'])}"
+            ended.append((cell, f"[{number}/{len(self.cells)}] {name}: {outcome}"))
         return ended
 
     def done_flops(self) -> float:

@@ -8,16 +8,15 @@ import torch
 from torch import Tensor
 from torch.optim import Muon
 
-
 BF16_FROM_WIDTH = 64
 
 
 class StackedMuon(Muon):
-    """The same update as `torch.optim.Muon`, to rounding; at widths to 128 on a CPU it takes a half to an eighth of the time.
+    """The same update as `torch.optim.Muon`, to rounding, in a half to an eighth of its time at widths to 128 on a CPU.
 
     A small model has a dozen matrices of two shapes, and on matrices this small the calls cost more than the
-    products. On a CPU the iteration runs in fp32 where the shorter side is below 64, which is faster there; elsewhere in
-    bf16, as torch's does.
+    products. On a CPU the iteration runs in fp32 where the shorter side is below 64, which is faster there;
+    elsewhere in bf16, as torch's does.
     """
 
     @torch.no_grad()

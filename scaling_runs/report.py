@@ -7,6 +7,7 @@ from pathlib import Path
 from fit.isoflop import IsoflopFit
 from models.flops import train_flops_per_token
 from scaling_runs.config import Config
+from scaling_runs.plan import Plan
 from scaling_runs.planning import TimedPlan
 from scaling_runs.runtime import rank
 from scaling_runs.store import Store
@@ -90,15 +91,16 @@ def what_differs(config: Config, plan: Plan, fit: IsoflopFit) -> str:
     """Why these laws need not agree with Llama 3's: what is different here."""
     largest = max(plan.cells, key=lambda cell: cell.params)
     spec = largest.spec
-    lines = [
-        "These numbers need not agree with Llama 3's. Different here:",
-        f"  compute: {plan.budgets[0]:.2g} to {plan.budgets[-1]:.2g} FLOPs, where Llama 3 spent 6e18 to 1e22",
-        f"  models: {count(min(c.params for c in plan.cells))} to {count(largest.params)} parameters at depth "
-        f"{spec.shape.depth}, where attention, logits and embedding still weigh",
-        f"  text: {config.data.kind} with a vocabulary of {spec.shape.vocab_size:,}, {spec.seq_len} tokens a window; "
-        f"theirs is web text with 128,256 and 8,192",
-        f"  FLOPs: convention '{spec.flop_convention}'; they do not say which they used",
-        f"  recipe: {spec.recipe.optimizer}, batches of {count(spec.batch_tokens)} tokens, tuned at these sizes "
-        f"(docs/recipe.md); a recipe moves the exponent",
-    ]
+    sizes = f"{count(min(cell.params for cell in plan.cells))} to {count(largest.params)}"
+    differences = {
+        "compute": f"{plan.budgets[0]:.2g} to {plan.budgets[-1]:.2g} FLOPs, where Llama 3 spent 6e18 to 1e22",
+        "models": f"{sizes} parameters at depth {spec.shape.depth}, where attention and logits still weigh",
+        "text": f"{config.data.kind}, a vocabulary of {spec.shape.vocab_size:,} and windows of {spec.seq_len} tokens; "
+        f"theirs is web text, 128,256 and 8,192",
+        "FLOPs": f"convention '{spec.flop_convention}'; they do not say which they used",
+        "recipe": f"{spec.recipe.optimizer}, batches of {count(spec.batch_tokens)} tokens at the top, tuned at these "
+        f"sizes (docs/recipe.md); a recipe moves the exponent",
+    }
+    lines = [f"  {what}: {how}" for what, how in differences.items()]
+    lines.insert(0, "These numbers need not agree with Llama 3's. Different here:")
     return "\n".join(lines)

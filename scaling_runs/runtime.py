@@ -52,6 +52,15 @@ def from_rank_0(value: object) -> object:
     return box[0]
 
 
+def require_even_shares(spec: CellSpec) -> None:
+    """UserError where the cell's batch does not divide over the ranks."""
+    if spec.recipe.batch_size % world_size():
+        raise UserError(
+            f"a batch of {spec.recipe.batch_size} sequences ({spec.shape.name}, {spec.flops:.2g} FLOPs) does not "
+            f"divide over {world_size()} ranks; start a number of ranks that divides it"
+        )
+
+
 @dataclass(frozen=True)
 class Runtime:
     """One process of a cell's training."""
@@ -77,6 +86,11 @@ class Runtime:
         network = DistributedDataParallel(model) if self.world_size > 1 else model
         return torch.compile(network) if self.compile else network  # type: ignore[return-value]
 
+    @property
+    def eval_tokens(self) -> int:
+        """Tokens of one forward pass of an evaluation; on a CPU few enough for its cache."""
+        return 2048 if self.device == "cpu" else MICRO_BATCH_TOKENS
+
     def micro_batch(self, spec: CellSpec) -> int:
         """Sequences of one forward and backward pass on this rank."""
         rows = spec.recipe.batch_size // self.world_size
@@ -87,7 +101,7 @@ class Runtime:
     def sync_gradients(self, network: torch.nn.Module, last: bool) -> AbstractContextManager[None]:
         """Ranks exchange gradients once a step: in its last micro-batch."""
         if self.world_size > 1 and not last:
-            return network.no_sync()  # type: ignore[operator,no-any-return]
+            return network.no_sync()  # type: ignore[operator]
         return nullcontext()
 
     def sum_over_ranks(self, values: torch.Tensor) -> None:
@@ -112,12 +126,8 @@ def start_runtime(spec: CellSpec, threads: int, locks: Path) -> Runtime:
 
     UserError where the batch does not divide over the ranks.
     """
+    require_even_shares(spec)
     ranks = world_size()
-    if spec.recipe.batch_size % ranks:
-        raise UserError(
-            f"a batch of {spec.recipe.batch_size} sequences does not divide over {ranks} ranks; "
-            f"start a number of ranks that divides it"
-        )
     if _has_cuda():
         index = int(os.environ["LOCAL_RANK"]) if ranks > 1 else _claim_gpu(locks)
         torch.cuda.set_device(index)

@@ -23,7 +23,7 @@ from scaling_runs.monitor import watching
 from scaling_runs.plan import Cell, Plan
 from scaling_runs.planning import make_plan
 from scaling_runs.report import duration, print_plan, print_problems, say, totals, what_differs
-from scaling_runs.runtime import from_rank_0, join_ranks, rank, wait_for_ranks, world_size
+from scaling_runs.runtime import from_rank_0, join_ranks, rank, require_even_shares, wait_for_ranks
 from scaling_runs.store import Store
 from scaling_runs.tracking import sync_command, track_sweep
 
@@ -45,7 +45,8 @@ def run_sweep(config: Config, arguments: Sequence[str], launch: Launch) -> None:
     if config.dry_run:
         print_plan(timed, config)
         return
-    _check_ranks(plan)
+    for cell in plan.cells:
+        require_even_shares(cell.spec)
     say(totals(timed))
     if plan.problems:
         print_problems(timed)
@@ -125,7 +126,7 @@ def conclude(config: Config, plan: Plan, store: Store, wall_s: float) -> list[st
 
 
 def table_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
-    """Contract 1: a row a cell of the plan, failed ones with their reason; sorted, so that equal runs give equal files."""
+    """Contract 1: a row a cell of the plan, failed ones with their reason, in an order that equal runs share."""
     rows = []
     for cell in plan.cells:
         folder = store.cell(cell.cell_id)
@@ -149,7 +150,7 @@ def table_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Floats are written in full, so that nothing is lost on the way to the fit."""
-    columns = list(max(rows, key=len))
+    columns = max((list(row) for row in rows), key=len)
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
@@ -167,15 +168,6 @@ def _headline(fit: IsoflopFit) -> dict[str, Any]:
 def _longest_first(plan: Plan, cell_s: dict[str, float]) -> list[Cell]:
     """So that the last cells to end are short ones, and no core waits long for another."""
     return sorted(plan.cells, key=lambda cell: -cell_s[cell.cell_id])
-
-
-def _check_ranks(plan: Plan) -> None:
-    for cell in plan.cells:
-        if cell.spec.recipe.batch_size % world_size():
-            raise UserError(
-                f"a batch of {cell.spec.recipe.batch_size} sequences does not divide over {world_size()} ranks; start a "
-                f"number of ranks that divides it"
-            )
 
 
 def _refuse_lists(arguments: Sequence[str]) -> None:

@@ -27,9 +27,8 @@ CHECKPOINT_EVERY_S = 20.0
 RECORDS = 100
 """Lines of metrics that a cell writes, however long it is."""
 EVALUATIONS_ON_THE_WAY = 4
-PROBE_SHARE = 8
-"""Evaluations on the way use 1/8 of the validation set; the final loss uses all of it."""
-EVAL_TOKENS_AT_ONCE = 8192
+PROBE_SHARE = 32
+"""Evaluations on the way use 1/32 of the validation set; the final loss uses all of it."""
 
 
 class CellFailed(RuntimeError):
@@ -172,7 +171,7 @@ def evaluate(network: torch.nn.Module, windows: np.ndarray, spec: CellSpec, runt
     mine = torch.from_numpy(np.ascontiguousarray(windows[runtime.rank :: runtime.world_size]))
     losses = torch.zeros(len(windows), dtype=torch.float64)
     where = range(runtime.rank, len(windows), runtime.world_size)
-    for indices, part in _chunks(where, mine, max(1, EVAL_TOKENS_AT_ONCE // spec.seq_len)):
+    for indices, part in _chunks(where, mine, max(1, runtime.eval_tokens // spec.seq_len)):
         per_token = next_token_loss(network, part.to(runtime.device), spec, runtime)
         losses[indices] = per_token.double().mean(dim=1).cpu()
     runtime.sum_over_ranks(losses)

@@ -38,4 +38,6 @@ def planned_shapes(sweep: str, family: str) -> list[tuple[Shape, int]]:
     if family == "gpt2":
         overrides.append("model.kv_heads=null")
     plan = plan_of(*overrides)
-    return sorted({(cell.spec.shape, cell.spec.seq_len) for cell in plan.cells}, key=lambda item: item[0].width)
+    return sorted(
+        {(cell.spec.shape, cell.spec.seq_len) for cell in plan.cells}, key=lambda item: item[0].width
+    )

@@ -36,6 +36,7 @@ class IsoflopSweeper(Sweeper):
                 job._return_value if isinstance(job._return_value, BaseException) else None for job in returns
             ]
 
+        assert self.config is not None  # Hydra calls setup first
         run_sweep(typed(self.config), arguments, launch)
 
 

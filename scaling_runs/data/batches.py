@@ -21,12 +21,8 @@ class Batches:
     def __init__(
         self, corpus: Corpus, seq_len: int, batch_size: int, seed: int, *, rank: int = 0, world_size: int = 1
     ) -> None:
-        """UserError where the corpus is smaller than two windows or the ranks can't share a batch."""
-        if batch_size % world_size:
-            raise UserError(
-                f"a batch of {batch_size} sequences does not divide over {world_size} ranks; start a number "
-                f"of ranks that divides it"
-            )
+        """UserError where the corpus is smaller than two windows. `world_size` divides `batch_size`."""
+        assert batch_size % world_size == 0, "runtime.require_even_shares comes first"
         if not 0 <= seed < 2**63:
             raise UserError(f"seed is {seed}; it must be a whole number from 0 up, below 2^63")
         self.tokens = corpus.train()

@@ -17,10 +17,10 @@ CASES = [(sweep, family) for sweep in SWEEPS for family in ("llama", "gpt2")]
 def counted_flops(shape: Shape, seq_len: int) -> tuple[int, int]:
     """(forward, forward and backward) of one sequence by FlopCounterMode, on the meta device, without rotary angles.
 
-    Attention is spelt out ("eager"): fused kernels recompute the scores on the way back, which is not the model's work.
+    Attention is spelt out: fused kernels recompute the scores on the way back, which is not the model's work.
     The rotary angles are an outer product that is counted as a matrix product; there is one for the whole model.
     """
-    model = build_model(shape, seq_len=seq_len, seed=0, init_std=0.02, attention="eager", device="meta")
+    model = build_model(shape, seq_len=seq_len, seed=0, init_std=0.02, attention="spelt-out", device="meta")
     tokens = torch.zeros(1, seq_len, dtype=torch.long, device="meta")
     counter = FlopCounterMode(display=False)
     with counter:
@@ -28,7 +28,9 @@ def counted_flops(shape: Shape, seq_len: int) -> tuple[int, int]:
         forward = counter.get_total_flops()
         loss.backward()
     rotary = sum(
-        sum(counts.values()) for module, counts in counter.get_flop_counts().items() if module.endswith("rotary_emb")
+        sum(counts.values())
+        for module, counts in counter.get_flop_counts().items()
+        if module.endswith("rotary_emb")
     )
     return forward - rotary, counter.get_total_flops() - rotary
 
@@ -81,4 +83,7 @@ def test_flop_formulas_start_without_torch() -> None:
     import sys
 
     code = "import sys, models.flops, models.shapes; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode
+        == 0
+    )

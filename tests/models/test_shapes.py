@@ -28,7 +28,9 @@ def ladder(**changes: object) -> Ladder:
     aspect=st.floats(16, 128),
     family=st.sampled_from(["llama", "gpt2"]),
 )
-def test_each_rung_has_more_parameters_than_the_one_before(head_width: int, aspect: float, family: str) -> None:
+def test_each_rung_has_more_parameters_than_the_one_before(
+    head_width: int, aspect: float, family: str
+) -> None:
     """Invariant: one number in, and everything grows with it."""
     rungs = list(ladder(head_width=head_width, aspect=aspect, family=family).rungs(head_width * 30))
     sizes = [params(rung, 64, "no_embedding") for rung in rungs]
