@@ -62,7 +62,7 @@ class Check:
 
 
 def budget_flops(gpus: float, tflops: float, hours: float) -> float:
-    """FLOPs of `gpus` that reach `tflops` (1e12 FLOPs a second) each for `hours`. UserError where one is not positive."""
+    """FLOPs of `gpus` that reach `tflops` (1e12 FLOPs/s) each for `hours`. UserError where one is not positive."""
     for name, value in (("--gpus", gpus), ("--tflops", tflops), ("--days/--hours", hours)):
         _positive(name, value)
     flops = gpus * tflops * 1e12 * hours * 3600
@@ -93,7 +93,8 @@ def check(law: PlannerLaw, params: float, tokens: float) -> Check:
     """`params` on `tokens` against the law's optimum at the same 6·N·D FLOPs."""
     _positive("--params", params)
     _positive("--tokens", tokens)
-    return Check(params, tokens, advise(law, FLOPS_PER_PARAM_TOKEN * params * tokens))
+    flops = _positive("6 x --params x --tokens", FLOPS_PER_PARAM_TOKEN * params * tokens)
+    return Check(params, tokens, advise(law, flops))
 
 
 def _planner_law(law: PublishedLaw) -> PlannerLaw:
@@ -123,38 +124,61 @@ def _own_law(path: Path) -> PlannerLaw:
         raise UserError(
             f"law file '{path}' does not exist; write one with python -m fit isoflop RUNS --json {path}"
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except OSError as error:
+        raise UserError(
+            f"law file '{path}' can't be read: {error.strerror}; give a fit's JSON file"
+        ) from None
+    except (ValueError, RecursionError):  # bytes that are no text, text that is no JSON
         raise UserError(
             f"law file '{path}' is no JSON; write one with python -m fit isoflop RUNS --json FILE"
         ) from None
     try:
-        laws = content["laws"]
-        tokens, params = laws["tokens"], laws["params"]
+        tokens, params = content["laws"]["tokens"], content["laws"]["params"]
         interval = tokens["exponent_ci95"]
         return PlannerLaw(
             name=str(path),
-            source=str(content["table"]["source"]),
-            tokens=(float(tokens["coefficient"]), float(tokens["exponent"])),
-            params=(float(params["coefficient"]), float(params["exponent"])) if params else None,
+            source=str(content.get("table", {}).get("source", "a fit")),
+            tokens=_law_numbers(tokens),
+            params=_law_numbers(params) if params else None,
             tokens_exponent_ci95=(float(interval[0]), float(interval[1])) if interval else None,
-            flops_range=(float(tokens["flops_range"][0]), float(tokens["flops_range"][1])),
+            flops_range=_range(tokens.get("flops_range") or [one["flops"] for one in content["budgets"]]),
         )
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError):
         raise UserError(
             f"law file '{path}' is not a fit's JSON; write one with python -m fit isoflop RUNS --json FILE"
         ) from None
 
 
+def _law_numbers(law: dict[str, Any]) -> tuple[float, float]:
+    """(coefficient, exponent). ValueError where they describe no power law."""
+    coefficient, exponent = float(law["coefficient"]), float(law["exponent"])
+    if not (coefficient > 0 and math.isfinite(coefficient) and math.isfinite(exponent)):
+        raise ValueError
+    return coefficient, exponent
+
+
+def _range(flops: list[Any]) -> Interval:
+    """Smallest and largest. ValueError where one is no positive number."""
+    numbers = [float(one) for one in flops]
+    if not all(one > 0 and math.isfinite(one) for one in numbers):
+        raise ValueError
+    return min(numbers), max(numbers)
+
+
 def _power(law: tuple[float, float], flops: float) -> float:
+    """Infinite where it is too large to hold."""
     coefficient, exponent = law
-    return math.exp(math.log(coefficient) + exponent * math.log(flops))
+    try:
+        return math.exp(math.log(coefficient) + exponent * math.log(flops))
+    except OverflowError:
+        return math.inf
 
 
 def _decades_beyond(flops_range: tuple[float, float] | None, flops: float) -> float:
     if flops_range is None:
         return math.nan
     low, high = flops_range
-    return max(0.0, math.log10(flops / high), math.log10(low / flops))
+    return max(0.0, math.log10(flops) - math.log10(high), math.log10(low) - math.log10(flops))
 
 
 def _positive(name: str, value: float) -> float:

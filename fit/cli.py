@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
+import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fit.errors import UserError
 
@@ -21,8 +22,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         options.run(options)
+        sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever read the output, `head` say, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:  # a name too long, a folder that may not be read
+        print(f"error: '{error.filename}': {error.strerror}; give another file", file=sys.stderr)
         return 2
     return 0
 
@@ -41,14 +49,19 @@ def number(text: str) -> float:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors as the rest of the project says them: one sentence, with the nearest legal word."""
+    """Errors as the rest of the project says them: one sentence, with the nearest legal word; no abbreviations."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+        self._negative_number_matcher = re.compile(r"-[.\d]")  # -1e20 too is a number, not an option
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(_with_hint(message, self) + f"; see {self.prog} --help")
+        text = _with_hint(message, self)
+        raise UserError(f"{text}{'' if text.endswith('?') else ';'} see {self.prog} --help")
 
 
 def _with_hint(message: str, parser: argparse.ArgumentParser) -> str:
-    known = [flag for action in parser._actions for flag in action.option_strings]
+    known = _flags(parser)
     verb = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
     if verb:
         choices = [choice.strip("' ") for choice in verb.group(2).split(",")]
@@ -57,9 +70,19 @@ def _with_hint(message: str, parser: argparse.ArgumentParser) -> str:
         return f"'{verb.group(1)}' is unknown{hint} choose from {', '.join(choices)}"
     unknown = re.search(r"unrecognized arguments: (\S+)", message)
     if unknown:
-        near = difflib.get_close_matches(unknown.group(1), known, 1)
-        return f"'{unknown.group(1)}' is not an option" + (f", did you mean {near[0]}?" if near else "")
+        near = difflib.get_close_matches(unknown.group(1).partition("=")[0], known, 1)
+        kind = "an option" if unknown.group(1).startswith("-") else "expected here"
+        return f"'{unknown.group(1)}' is not {kind}" + (f", did you mean {near[0]}?" if near else "")
     return message
+
+
+def _flags(parser: argparse.ArgumentParser) -> list[str]:
+    """Its own and its verbs': argparse lets the outermost parser complain of what a verb's did not know."""
+    found = [flag for action in parser._actions for flag in action.option_strings]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found += [flag for verb in action.choices.values() for flag in _flags(verb)]
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,33 +126,58 @@ def _parser() -> argparse.ArgumentParser:
 
 def _isoflop(options: argparse.Namespace) -> None:
     from fit.report.figures import FORMATS, draw_isoflop
+    from fit.table import load_runs, table_file
 
-    for path in (options.json, options.figure):
-        if path is not None and not path.resolve().parent.is_dir():
-            raise UserError(f"folder '{path.parent}' of '{path}' does not exist; make it first")
+    source = table_file(options.runs)
+    _require_places(source, options.json, options.figure)
     if options.figure is not None and options.figure.suffix not in FORMATS:
         raise UserError(
             f"--figure {options.figure} ends in none of {', '.join(FORMATS)}; choose one of these"
         )
-    columns = dict(_column(text) for text in options.column)
+    columns = _columns(options.column)
     from fit.isoflop import fit_isoflop
     from fit.report.summary import render
     from fit.result import write_fit
-    from fit.table import load_runs
 
     fit = fit_isoflop(load_runs(options.runs, columns), predict=options.predict)
-    print(render(fit))
     if options.json is not None:
         write_fit(fit, options.json)
     if options.figure is not None:
         draw_isoflop(fit, options.figure)
+    print(render(fit))
 
 
-def _column(text: str) -> tuple[str, str]:
-    ours, equals, theirs = text.partition("=")
-    if not equals or not ours or not theirs:
-        raise UserError(f"--column {text} is not of the form OURS=THEIRS, such as tokens=D")
-    return ours, theirs
+def _require_places(source: Path, json: Path | None, figure: Path | None) -> None:
+    """UserError, before anything is computed, where an output has no folder, is one, or is another file."""
+    taken = {source.resolve(): "the run table itself"}
+    for option, path in (("--json", json), ("--figure", figure)):
+        if path is None:
+            continue
+        if path.is_dir():
+            raise UserError(f"{option} '{path}' is a folder; name a file in it")
+        if not path.resolve().parent.is_dir():
+            raise UserError(f"folder '{path.parent}' of {option} '{path}' does not exist; make it first")
+        same = next((what for other, what in taken.items() if _same_file(path, other)), None)
+        if same is not None:
+            raise UserError(f"{option} '{path}' is {same}, which it would overwrite; choose another name")
+        taken[path.resolve()] = f"the file of {option} too"
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    """Also under another name: a link."""
+    return path.resolve() == other or (path.exists() and other.exists() and path.samefile(other))
+
+
+def _columns(texts: Sequence[str]) -> dict[str, str]:
+    columns: dict[str, str] = {}
+    for text in texts:
+        ours, equals, theirs = text.partition("=")
+        if not equals or not ours or not theirs:
+            raise UserError(f"--column {text} is not of the form OURS=THEIRS, such as tokens=D")
+        if ours in columns:
+            raise UserError(f"--column {ours} is given twice, as {columns[ours]} and {theirs}; give it once")
+        columns[ours] = theirs
+    return columns
 
 
 def _budget(options: argparse.Namespace) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fit.intervals import borrows_noise
+
 if TYPE_CHECKING:
     from fit.isoflop import Budget, Valley
     from fit.powerlaw import PowerLaw
@@ -18,6 +20,8 @@ OFF_CENTRE = 0.2
 """A minimum in the outer fifth of the grid, in log size, is off-centre."""
 SHALLOW = 2.0
 """A valley shallower than this many standard deviations of the seed noise is no valley."""
+LOST = 0.05
+"""Where more resamples than this have no minimum inside the grid, the interval is cut off by its edges."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,7 @@ def fit_warnings(
     found: list[Warning_] = []
     for budget in budgets:
         for valley in (budget.tokens, budget.params):
-            found += _of_valley(valley, seed_sd)
-            if valley.status == "too-few-sizes":
-                break  # the same on both axes
+            found += _of_valley(valley, seed_sd) + _of_interval(valley, budget.lost[valley.axis])
     for axis, law in laws.items():
         if law is None:
             found.append(
@@ -49,8 +51,8 @@ def fit_warnings(
             found.append(
                 Warning_(
                     "two-budgets",
-                    f"{axis}: the law rests on 2 budgets, which always lie on a line; its interval knows only the noise "
-                    f"inside each: add a budget",
+                    f"{axis}: the law rests on 2 budgets, which always lie on a line; its interval knows only "
+                    f"the noise inside each: add a budget",
                 )
             )
     found += [Warning_("derived-column", note) for note in table.notes if "derived" in note]
@@ -67,13 +69,7 @@ def _of_valley(valley: Valley, seed_sd: float | None) -> list[Warning_]:
         return Warning_(code, f"{valley.axis}: {text}", valley.budget)
 
     if valley.status == "too-few-sizes":
-        return [
-            Warning_(
-                "too-few-sizes",
-                "fewer than 3 different sizes; left out of the law: train more",
-                valley.budget,
-            )
-        ]
+        return [warn("too-few-sizes", "fewer than 3 different sizes; left out of the law: train more")]
     if valley.status == "opens-downward":
         return [
             warn(
@@ -86,7 +82,8 @@ def _of_valley(valley: Valley, seed_sd: float | None) -> list[Warning_]:
         return [
             warn(
                 "edge-minimum",
-                f"the loss is still falling at the edge of the grid; left out of the law: train at {side} {valley.axis}",
+                f"the loss is still falling at the edge of the grid; left out of the law: train "
+                f"at {side} {valley.axis}",
             )
         ]
     found = []
@@ -101,7 +98,8 @@ def _of_valley(valley: Valley, seed_sd: float | None) -> list[Warning_]:
         found.append(
             warn(
                 "shallow-valley",
-                f"the valley is {valley.depth:.4f} nats deep and the seed noise {seed_sd:.4f}; widen the grid or add seeds",
+                f"the valley is {valley.depth:.4f} nats deep and the seed noise {seed_sd:.4f}; widen the grid or "
+                f"add seeds",
             )
         )
     if (share := _place(valley)) is not None and not OFF_CENTRE <= share <= 1 - OFF_CENTRE:
@@ -112,6 +110,23 @@ def _of_valley(valley: Valley, seed_sd: float | None) -> list[Warning_]:
                 f"the minimum lies in the outer fifth of the grid; add runs at {side} {valley.axis}",
             )
         )
+    return found
+
+
+def _of_interval(valley: Valley, lost: float) -> list[Warning_]:
+    found = []
+    if borrows_noise(valley):
+        text = (
+            "its runs lie on their parabola and say nothing of their noise; its interval borrows that of the other "
+            "budgets: add runs"
+        )
+        found.append(Warning_("few-runs", f"{valley.axis}: {text}", valley.budget))
+    if lost > LOST:
+        text = (
+            f"in {lost:.0%} of the resamples the minimum leaves the grid, so its interval is too narrow; widen the "
+            f"grid or add seeds"
+        )
+        found.append(Warning_("unsure-minimum", f"{valley.axis}: {text}", valley.budget))
     return found
 
 

@@ -8,14 +8,14 @@ the other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from fit.diagnostics import Warning_, fit_warnings
 from fit.errors import UserError
-from fit.intervals import DEFAULT_RESAMPLES, bootstrap_laws
+from fit.intervals import DEFAULT_RESAMPLES, Bootstrap, bootstrap_laws, parabola_design
 from fit.powerlaw import PowerLaw, Prediction, fit_power_law
 from fit.table import RunTable, SetAside
 
@@ -23,6 +23,10 @@ Axis = Literal["tokens", "params"]
 AXES: tuple[Axis, ...] = ("tokens", "params")
 Status = Literal["ok", "edge-minimum", "opens-downward", "too-few-sizes"]
 MIN_SIZES = 3
+SAME_SIZE = 1e-3
+"""Sizes that lie closer than this, in natural log, are one size."""
+FLAT = 1e-12
+"""A parabola that rises less than this share of the loss over its grid is flat to rounding."""
 BACKTEST_BUDGETS = 4
 
 
@@ -72,6 +76,8 @@ class Budget:
     tokens: Valley
     params: Valley
     optimum_ci95: dict[str, tuple[float, float] | None]
+    lost: dict[str, float]
+    """By axis, the share of resamples whose parabola has no minimum inside the grid."""
 
     def valley(self, axis: Axis) -> Valley:
         return self.tokens if axis == "tokens" else self.params
@@ -103,6 +109,8 @@ class IsoflopFit:
     budgets: tuple[Budget, ...]
     laws: dict[str, PowerLaw | None]
     """By axis; None where fewer than two budgets have a usable minimum."""
+    params_laws: dict[str, PowerLaw | None]
+    """The params law under each convention that the table counts params by."""
     predictions: tuple[Prediction, ...]
     seed_noise: SeedNoise | None
     backtest: Backtest | None
@@ -119,26 +127,14 @@ def fit_isoflop(
     predict: FLOPs at which optimal tokens and params are wanted. resamples: of the bootstrap, seeded by `seed`.
     UserError where no budget has three sizes, or fewer than two have a usable minimum in tokens.
     """
-    valleys = {axis: [fit_valley(table, budget, axis) for budget in table.budgets] for axis in AXES}
+    axes = {axis: _fit_axis(table, axis, resamples, seed) for axis in AXES}
+    valleys = {axis: fitted.valleys for axis, fitted in axes.items()}
+    laws: dict[str, PowerLaw | None] = {axis: fitted.law for axis, fitted in axes.items()}
     if all(valley.status == "too-few-sizes" for valley in valleys["tokens"]):
         raise UserError(
-            f"'{table.source}' has {len(table.budgets)} budgets, none of them with {MIN_SIZES} different sizes; a parabola "
-            f"needs {MIN_SIZES}: train more sizes a budget, or name the budgets' column with --column budget=NAME"
-        )
-    laws: dict[str, PowerLaw | None] = {}
-    optimum_ci: dict[str, list[tuple[float, float] | None]] = {}
-    for axis in AXES:
-        bootstrap = bootstrap_laws(valleys[axis], resamples, seed)
-        optimum_ci[axis] = bootstrap.optimum_ci95
-        usable = [valley for valley in valleys[axis] if valley.optimum is not None]
-        laws[axis] = (
-            fit_power_law(
-                np.array([valley.budget for valley in usable]),
-                np.array([valley.optimum for valley in usable]),
-                bootstrap.draws,
-            )
-            if len(usable) >= 2
-            else None
+            f"'{table.source}' has {len(table.budgets)} budgets, none of them with {MIN_SIZES} different sizes; a "
+            f"parabola needs {MIN_SIZES}: train more sizes a budget, or name the budgets' column with "
+            f"--column budget=NAME"
         )
     if laws["tokens"] is None:
         raise UserError(_too_few_budgets(table, valleys["tokens"]))
@@ -148,7 +144,8 @@ def fit_isoflop(
             runs=int((table.budget == flops).sum()),
             tokens=valleys["tokens"][i],
             params=valleys["params"][i],
-            optimum_ci95={axis: optimum_ci[axis][i] for axis in AXES},
+            optimum_ci95={axis: fitted.bootstrap.optimum_ci95[i] for axis, fitted in axes.items()},
+            lost={axis: fitted.bootstrap.lost[i] for axis, fitted in axes.items()},
         )
         for i, flops in enumerate(table.budgets)
     )
@@ -157,6 +154,10 @@ def fit_isoflop(
         table=table,
         budgets=budgets,
         laws=laws,
+        params_laws={
+            name: _fit_axis(replace(table, params=params), "params", resamples, seed).law
+            for name, params in table.params_under.items()
+        },
         predictions=tuple(
             Prediction(float(flops), {axis: law.predict(float(flops)) for axis, law in laws.items() if law})
             for flops in predict
@@ -169,40 +170,54 @@ def fit_isoflop(
     )
 
 
+@dataclass(frozen=True)
+class _AxisFit:
+    valleys: list[Valley]
+    bootstrap: Bootstrap
+    law: PowerLaw | None
+
+
+def _fit_axis(table: RunTable, axis: Axis, resamples: int, seed: int) -> _AxisFit:
+    """Every valley along one axis, and the law of those that have a minimum."""
+    valleys = [fit_valley(table, budget, axis) for budget in table.budgets]
+    bootstrap = bootstrap_laws(valleys, resamples, seed)
+    usable = [(valley.budget, valley.optimum) for valley in valleys if valley.optimum is not None]
+    if len(usable) < 2:
+        return _AxisFit(valleys, bootstrap, None)
+    flops, optima = np.array(usable).T
+    return _AxisFit(valleys, bootstrap, fit_power_law(flops, optima, bootstrap.draws))
+
+
 def fit_valley(table: RunTable, budget: float, axis: Axis) -> Valley:
     """Ordinary least squares of loss on a parabola in ln(size), about the mean for the sake of conditioning."""
     chosen = table.budget == budget
     sizes, losses = (table.tokens if axis == "tokens" else table.params)[chosen], table.loss[chosen]
     centre = float(np.exp(np.mean(np.log(sizes))))
-    if len(np.unique(sizes)) < MIN_SIZES:
-        nothing = (float("nan"),) * 3
-        return Valley(
-            axis, float(budget), sizes, losses, centre, nothing, float("nan"), "too-few-sizes", None, None
-        )
+    nothing = (float("nan"),) * 3
+    empty = Valley(
+        axis, float(budget), sizes, losses, centre, nothing, float("nan"), "too-few-sizes", None, None
+    )
+    if _different(sizes) < MIN_SIZES:
+        return empty
     design = parabola_design(sizes, centre)
-    coefficients, *_ = np.linalg.lstsq(design, losses, rcond=None)
-    residuals = losses - design @ coefficients
+    c0, c1, c2 = (float(c) for c in np.linalg.lstsq(design, losses, rcond=None)[0])
+    residuals = losses - design @ (c0, c1, c2)
     spread = float(np.sum((losses - losses.mean()) ** 2))
     r2 = 1 - float(residuals @ residuals) / spread if spread > 0 else float("nan")
-    c0, c1, c2 = (float(c) for c in coefficients)
-    if spread == 0 or c2 <= 0:
-        return Valley(
-            axis, float(budget), sizes, losses, centre, (c0, c1, c2), r2, "opens-downward", None, None
-        )
-    z = -c1 / (2 * c2)
-    z_of_sizes = design[:, 1]
-    if not z_of_sizes.min() < z < z_of_sizes.max():
-        return Valley(
-            axis, float(budget), sizes, losses, centre, (c0, c1, c2), r2, "edge-minimum", None, None
-        )
-    optimum, lowest = centre * float(np.exp(z)), c0 - c1 * c1 / (4 * c2)
-    return Valley(axis, float(budget), sizes, losses, centre, (c0, c1, c2), r2, "ok", optimum, lowest)
+    found = replace(empty, coefficients=(c0, c1, c2), r2=r2)
+    z = design[:, 1]
+    if c2 * np.ptp(z) ** 2 <= FLAT * losses.mean():
+        return replace(found, status="opens-downward")
+    bottom = -c1 / (2 * c2)
+    if not z.min() < bottom < z.max():
+        return replace(found, status="edge-minimum")
+    optimum, lowest = centre * float(np.exp(bottom)), c0 - c1 * c1 / (4 * c2)
+    return replace(found, status="ok", optimum=optimum, optimum_loss=lowest)
 
 
-def parabola_design(sizes: np.ndarray, centre: float) -> np.ndarray:
-    """(n, 3): 1, z, z² with z = ln(size / centre)."""
-    z = np.log(sizes / centre)
-    return np.stack([np.ones_like(z), z, z * z], axis=1)
+def _different(sizes: np.ndarray) -> int:
+    """How many different sizes there are."""
+    return 1 + int(np.sum(np.diff(np.sort(np.log(sizes))) > SAME_SIZE))
 
 
 def seed_noise(table: RunTable) -> SeedNoise | None:
@@ -231,6 +246,6 @@ def backtest(valleys: Sequence[Valley]) -> Backtest | None:
 def _too_few_budgets(table: RunTable, valleys: Sequence[Valley]) -> str:
     states = "; ".join(f"{valley.budget:.3g} FLOPs: {valley.status}" for valley in valleys)
     return (
-        f"'{table.source}' has fewer than 2 budgets with a minimum inside their grid ({states}); a law needs 2: extend the "
-        f"grids past their edges or add budgets"
+        f"'{table.source}' has fewer than 2 budgets with a minimum inside their grid ({states}); a law needs 2: extend "
+        f"the grids past their edges or add budgets"
     )

@@ -126,7 +126,7 @@ def _slope_t_interval(x: np.ndarray, y: np.ndarray, slope: float) -> Interval | 
     scatter = _scatter(x, y)
     if scatter is None:
         return None
-    half = scatter / np.sqrt(np.sum((x - x.mean()) ** 2)) * _student(len(x) - 2)
+    half = scatter / np.sqrt(np.sum((x - x.mean()) ** 2)) * student(len(x) - 2)
     return float(slope - half), float(slope + half)
 
 
@@ -136,7 +136,7 @@ def _t_interval(x: np.ndarray, y: np.ndarray, at: float, centre: float) -> Inter
     if scatter is None:
         return None
     leverage = 1 / len(x) + (at - x.mean()) ** 2 / np.sum((x - x.mean()) ** 2)
-    half = scatter * np.sqrt(leverage) * _student(len(x) - 2)
+    half = scatter * np.sqrt(leverage) * student(len(x) - 2)
     return float(centre - half), float(centre + half)
 
 
@@ -149,7 +149,8 @@ def _scatter(x: np.ndarray, y: np.ndarray) -> float | None:
     return float(np.sqrt(residuals @ residuals / (len(x) - 2)))
 
 
-def _student(degrees_of_freedom: int) -> float:
+def student(degrees_of_freedom: int) -> float:
+    """Half the width of Student's central 95%, in standard errors."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees_of_freedom, (1 + LEVEL) / 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 
 from fit.errors import UserError
@@ -100,6 +101,8 @@ def published_law(name: str) -> PublishedLaw:
     for law in LAWS:
         if law.name == name:
             return law
-    raise UserError(
-        f"law '{name}' is unknown; choose one of {', '.join(law.name for law in LAWS)}, or a fit's JSON file"
-    )
+    near = difflib.get_close_matches(name.lower(), [law.name for law in LAWS], 1)
+    names = [law.name for law in LAWS]
+    near = difflib.get_close_matches(name.lower(), names, 1)
+    hint = f", did you mean {near[0]}?" if near else ";"
+    raise UserError(f"law '{name}' is unknown{hint} choose one of {', '.join(names)}, or a fit's JSON file")

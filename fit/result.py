@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 from pathlib import Path
 from typing import Any
 
+from fit.errors import UserError
 from fit.isoflop import AXES, Budget, IsoflopFit, Valley
 from fit.powerlaw import Interval, PowerLaw, Prediction
 from fit.references import LLAMA3
@@ -27,13 +29,17 @@ def fit_to_dict(fit: IsoflopFit) -> dict[str, Any]:
             "table": {"source": fit.table.source, "runs": len(fit.table), "notes": list(fit.table.notes)},
             "budgets": [_budget(fit, budget) for budget in fit.budgets],
             "laws": {axis: _law(fit.laws[axis]) for axis in AXES},
+            "conventions": {
+                "flops": fit.table.flops_convention,
+                "params": fit.table.params_convention,
+                "params_laws": {name: _law(law) for name, law in fit.params_laws.items()},
+            },
             "predictions": [_prediction(prediction) for prediction in fit.predictions],
             "reference": {
                 "name": LLAMA3.name,
                 "exponent": LLAMA3.tokens_exponent,
                 "coefficient": LLAMA3.tokens_coefficient,
-                "exponent_inside_ci95": inside is not None
-                and inside[0] <= LLAMA3.tokens_exponent <= inside[1],
+                "exponent_inside_ci95": inside[0] <= LLAMA3.tokens_exponent <= inside[1] if inside else None,
             },
             "backtest": None
             if fit.backtest is None
@@ -58,9 +64,15 @@ def write_fit(fit: IsoflopFit, path: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
+    """Write to a temporary name and rename; UserError, and nothing left behind, where that can't be done."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise UserError(f"'{path}' can't be written: {error.strerror}; choose another place") from None
 
 
 def _budget(fit: IsoflopFit, budget: Budget) -> dict[str, Any]:

@@ -28,9 +28,10 @@ def render_advice(advice: Advice) -> str:
 def render_check(check: Check) -> str:
     """The cost of the choice, the optimum at that cost, and which way the choice is off."""
     advice = check.advice
+    best = f"{short(advice.params)} params on {short(advice.tokens)} tokens"
     lines = [
         f"{short(check.params)} params on {short(check.tokens)} tokens cost {advice.flops:.3g} FLOPs by 6ND",
-        f"  the optimum at that cost, by {advice.law.name}: {short(advice.params)} params on {short(advice.tokens)} tokens",
+        f"  the optimum at that cost, by {advice.law.name}: {best}",
         f"  {_verdict(check)}",
         _reach(advice),
     ]

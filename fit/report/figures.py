@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,18 @@ from fit.errors import UserError
 from fit.isoflop import IsoflopFit
 from fit.powerlaw import PowerLaw
 from fit.references import LLAMA3
-from fit.report.numbers import interval
+from fit.report.numbers import interval, short
 from fit.result import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 FORMATS = (".png", ".pdf", ".svg")
+LEGEND_ROWS = 12
+FEW_DECADES = 300.0
+BAND_SHOWN = 5.0
+"""The band is shown to this factor beyond the law and its optima, which a wider one would squash."""
 
 
 def draw_isoflop(fit: IsoflopFit, path: Path) -> None:
@@ -43,52 +49,100 @@ def draw_isoflop(fit: IsoflopFit, path: Path) -> None:
 def _draw_valleys(axes: Axes, fit: IsoflopFit, colours: list[Any]) -> None:
     for budget, colour in zip(fit.budgets, colours, strict=True):
         valley = budget.tokens
+        label = f"{budget.flops:.3g}" + ("" if valley.interior else f" ({valley.status})")
+        style = "-" if valley.interior else ":"  # a parabola that no minimum is read off
         axes.plot(valley.sizes, valley.losses, "o", color=colour, markersize=5, alpha=0.85)
-        axes.plot([], [], "-o", color=colour, markersize=5, label=f"{budget.flops:.3g}")
+        axes.plot([], [], style, marker="o", color=colour, markersize=5, label=label)
         if valley.status == "too-few-sizes":
             continue
         grid = np.geomspace(valley.sizes.min(), valley.sizes.max(), 200)
-        axes.plot(grid, valley.loss_at(grid), "-", color=colour, linewidth=1.6, alpha=0.85)
-        if valley.optimum is not None:
+        axes.plot(grid, valley.loss_at(grid), style, color=colour, linewidth=1.6, alpha=0.85)
+        if valley.optimum is not None and valley.optimum_loss is not None:
             axes.plot(valley.optimum, valley.optimum_loss, "D", color="crimson", markersize=7, zorder=5)
     axes.plot([], [], "D", color="crimson", markersize=7, label="minimum")
     axes.set_xscale("log")
     axes.set_xlabel("training tokens D")
     axes.set_ylabel("validation loss (nats per token)")
     axes.set_title("isoFLOP valleys")
-    axes.legend(title="compute (FLOPs)", fontsize=9, title_fontsize=9)
-    axes.grid(alpha=0.25, which="both")
+    columns = 1 if len(fit.budgets) <= LEGEND_ROWS else 2
+    axes.legend(title="compute (FLOPs)", fontsize=9, title_fontsize=9, ncols=columns, loc="best")
+    _label(axes.xaxis, short)
+    _grid(axes)
 
 
 def _draw_law(axes: Axes, fit: IsoflopFit, colours: list[Any]) -> None:
     law = fit.laws["tokens"]
     assert law is not None
-    _draw_band(axes, law)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    seen = _draw_band(axes, law)
     for budget, colour in zip(fit.budgets, colours, strict=True):
         if budget.tokens.optimum is None:
             continue
         ci95 = budget.optimum_ci95["tokens"]
         if ci95 is not None:
             axes.plot([budget.flops] * 2, ci95, "-", color=colour, linewidth=2)
+            seen += ci95
         axes.plot(budget.flops, budget.tokens.optimum, "D", color=colour, markersize=7, zorder=5)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    room = (max(seen) / min(seen)) ** 0.05
+    axes.set_ylim(min(seen) / room, max(seen) * room)
+    _draw_reference(axes, law)
     axes.set_xlabel("compute C (FLOPs)")
     axes.set_ylabel("optimal training tokens D*")
     axes.set_title(f"D* = {law.coefficient:.3g}·C^{law.exponent:.3f}, 95% of α {interval(law.exponent_ci95)}")
-    axes.legend(fontsize=9)
-    axes.grid(alpha=0.25, which="both")
+    axes.legend(fontsize=9, loc="upper left")
+    _label(axes.xaxis, "{:.3g}".format)
+    _label(axes.yaxis, short)
+    _grid(axes)
 
 
-def _draw_band(axes: Axes, law: PowerLaw) -> None:
-    margin = (law.flops.max() / law.flops.min()) ** 0.15
-    grid = np.geomspace(law.flops.min() / margin, law.flops.max() * margin, 60)
+def _draw_band(axes: Axes, law: PowerLaw) -> list[float]:
+    """The law and its band; heights that the axis should show. A band of decades, as of three budgets, is cut off."""
+    grid = _reach(law)
     estimates = [law.predict(float(flops)) for flops in grid]
-    axes.plot(grid, [estimate.value for estimate in estimates], "-", color="black", label="fitted law")
+    values = [estimate.value for estimate in estimates]
+    axes.plot(grid, values, "-", color="black", label="fitted law")
+    seen = [*values, *(float(optimum) for optimum in law.optima)]
     band = [estimate.ci95 for estimate in estimates if estimate.ci95 is not None]
     if len(band) == len(grid):
         low, high = np.array(band).T
-        axes.fill_between(grid, low, high, color="black", alpha=0.12, linewidth=0, label="95% band")
+        axes.fill_between(grid, low, high, color="steelblue", alpha=0.25, linewidth=0, label="95% band")
+        seen += [
+            max(float(low.min()), min(seen) / BAND_SHOWN),
+            min(float(high.max()), max(seen) * BAND_SHOWN),
+        ]
+    return seen
+
+
+def _draw_reference(axes: Axes, law: PowerLaw) -> None:
+    """Llama 3's law, on the axes that the fit has set: where it lies off them, the legend says so."""
     assert LLAMA3.tokens_coefficient is not None
+    grid = _reach(law)
     reference = LLAMA3.tokens_coefficient * grid**LLAMA3.tokens_exponent
-    axes.plot(grid, reference, "--", color="tab:orange", label="Llama 3: 0.299·C^0.537")
+    low, high = axes.get_ylim()
+    label = f"Llama 3: {LLAMA3.tokens_coefficient}·C^{LLAMA3.tokens_exponent}"
+    if reference.max() < low or reference.min() > high:
+        label += f" (off the picture, {'below' if reference.max() < low else 'above'})"
+    axes.plot(grid, reference, "--", color="tab:orange", label=label)
+
+
+def _reach(law: PowerLaw) -> np.ndarray:
+    """(60,) FLOPs of the budgets and a little beyond."""
+    margin = (law.flops.max() / law.flops.min()) ** 0.15
+    return np.geomspace(law.flops.min() / margin, law.flops.max() * margin, 60)
+
+
+def _label(axis: Axis, text: Callable[[float], str]) -> None:
+    """Labels that do not run into each other: at 1, 2 and 5 where the axis spans few decades, else at the decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    if high < low * FEW_DECADES:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, position: text(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _grid(axes: Axes) -> None:
+    axes.grid(alpha=0.35, which="major")
+    axes.grid(alpha=0.12, which="minor")

@@ -9,6 +9,7 @@ def short(value: float | None) -> str:
     """1.23M, 16.3T, 402B; beyond that powers of ten; a dash where there is none."""
     if value is None:
         return "-"
+    value = float(f"{value:.3g}")  # rounded first, so that 999,999 is 1M and not 1e+03K
     for size, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
         if size <= value < 1000 * size:
             return f"{value / size:.3g}{suffix}"

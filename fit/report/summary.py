@@ -7,20 +7,31 @@ from fit.powerlaw import PowerLaw
 from fit.references import LLAMA3
 from fit.report.numbers import interval, short, short_interval
 
+HEADER = (
+    f"{'budget':>9} {'runs':>5} {'tokens':>9} {'95% interval':>18} {'params':>9} {'95% interval':>18} {'loss':>8} "
+    f"{'R²':>6}  status"
+)
 SYMBOL = {"tokens": "D*(C)", "params": "N*(C)"}
 
 
 def render(fit: IsoflopFit) -> str:
-    """Optima, the two laws beside Llama 3's, predictions, back-test, noise, and everything that is wrong."""
-    parts = [_optima(fit), _laws(fit), _predictions(fit), _checks(fit), _warnings(fit), _set_aside(fit)]
+    """Optima, the two laws beside Llama 3's, α under each convention, predictions, checks, and all that is wrong."""
+    parts = [
+        _optima(fit),
+        _laws(fit),
+        _conventions(fit),
+        _predictions(fit),
+        _checks(fit),
+        _warnings(fit),
+        _set_aside(fit),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
 def _optima(fit: IsoflopFit) -> str:
     lines = [
         "Optima, by a parabola of loss in log size at each budget",
-        f"{'budget':>9} {'runs':>5} {'tokens':>9} {'95% interval':>18} {'params':>9} {'95% interval':>18} {'loss':>8} "
-        f"{'R²':>6}  status",
+        HEADER,
     ]
     lines += [_optimum_line(budget) for budget in fit.budgets]
     return "\n".join(lines)
@@ -57,8 +68,8 @@ def _laws(fit: IsoflopFit) -> str:
                 f"{interval(law.between)}, leaving one budget out {interval(law.leave_one_out)}"
             )
     lines.append(
-        f"  Llama 3  D*(C) = {LLAMA3.tokens_coefficient}·C^{LLAMA3.tokens_exponent} ({LLAMA3.source}): its α lies "
-        f"{_where(fit.laws['tokens'])} the interval above"
+        f"  Llama 3  D*(C) = {LLAMA3.tokens_coefficient}·C^{LLAMA3.tokens_exponent} ({LLAMA3.source})"
+        f"{_where(fit.laws['tokens'])}"
     )
     return "\n".join(lines)
 
@@ -72,9 +83,26 @@ def _law_line(axis: str, law: PowerLaw) -> str:
 
 def _where(law: PowerLaw | None) -> str:
     if law is None or law.exponent_ci95 is None:
-        return "beside"
+        return ""
     low, high = law.exponent_ci95
-    return "inside" if low <= LLAMA3.tokens_exponent <= high else "outside"
+    side = "inside" if low <= LLAMA3.tokens_exponent <= high else "outside"
+    return f": its α lies {side} the interval above"
+
+
+def _conventions(fit: IsoflopFit) -> str:
+    """α of params under each way to count them: at small sizes the choice moves it by 0.1 and more."""
+    table = fit.table
+    lines = []
+    if table.flops_convention is not None:
+        lines.append(f"  FLOPs are {table.flops_convention}")
+    for name, law in fit.params_laws.items():
+        mark = "   (the law above)" if name == table.params_convention else ""
+        lines.append(
+            f"  params {name:>14}  no law"
+            if law is None
+            else f"  params {name:>14}  α = {law.exponent:.3f} {interval(law.exponent_ci95)}{mark}"
+        )
+    return "\n".join(["Conventions of counting, which move α", *lines]) if lines else ""
 
 
 def _predictions(fit: IsoflopFit) -> str:
@@ -92,14 +120,15 @@ def _checks(fit: IsoflopFit) -> str:
     lines = []
     if fit.backtest is not None:
         lines.append(
-            f"Back-test: the law without {fit.backtest.held_out_flops:.3g} FLOPs predicts {fit.backtest.tokens_ratio:.2f}x "
-            f"the optimal tokens that were found there"
+            f"Back-test: the law without {fit.backtest.held_out_flops:.3g} FLOPs predicts "
+            f"{fit.backtest.tokens_ratio:.2f}x the optimal tokens that were found there"
         )
     if fit.seed_noise is not None:
         depths = [budget.tokens.depth for budget in fit.budgets if budget.tokens.interior]
         shallowest = f"; the shallowest valley is {min(depths):.3f} deep" if depths else ""
         lines.append(
-            f"Seed noise: {fit.seed_noise.sd:.4f} nats ({fit.seed_noise.degrees_of_freedom} degrees of freedom){shallowest}"
+            f"Seed noise: {fit.seed_noise.sd:.4f} nats ({fit.seed_noise.degrees_of_freedom} degrees of "
+            f"freedom){shallowest}"
         )
     lines += [f"Note: {note}" for note in fit.table.notes]
     return "\n".join(lines)

@@ -1,0 +1,62 @@
+"""The fit as text: everything that a reader needs to judge it is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from fit.isoflop import fit_isoflop
+from fit.report.summary import render
+from fit.table import SetAside
+from tests.simulated import BUDGETS, parabolas
+
+
+def test_optima_laws_reference_predictions_checks_are_all_there() -> None:
+    """Truth: the simulated law is Llama 3's, to the digits printed."""
+    text = render(fit_isoflop(parabolas(noise=1e-6, seeds=2), predict=[3.8e25]))
+    for part in (
+        "D*(C) = 0.299·C^0.537   α [0.537, 0.537]",
+        "N*(C) = 0.557·C^0.463",
+        "Llama 3  D*(C) = 0.299·C^0.537 (arXiv 2407.21783, section 3.2.1): its α lies inside the interval above",
+        "3.8e+25 FLOPs: 16.3T tokens",
+        "389B params",
+        "Back-test: the law without 2.56e+20 FLOPs predicts 1.00x",
+        "Seed noise: 0.0000 nats (35 degrees of freedom)",
+    ):
+        assert part in text
+    assert "Warnings" not in text
+    assert "Conventions" not in text
+
+
+def test_every_budget_has_a_line_with_its_status() -> None:
+    runs = parabolas()
+    loss = runs.loss.copy()
+    loss[:7] = 5 - np.linspace(-1, 1, 7) ** 2
+    text = render(fit_isoflop(replace(runs, loss=loss, set_aside=(SetAside("run 9", "died"),))))
+    lines = {f"{float(line.split()[0]):.3g}": line for line in text.splitlines()[2 : 2 + len(BUDGETS)]}
+    assert list(lines) == [f"{flops:.3g}" for flops in BUDGETS]
+    assert lines["1e+18"].endswith("opens-downward")
+    assert all(line.endswith("ok") for name, line in lines.items() if name != "1e+18")
+    assert "opens-downward at 1e+18 FLOPs" in text
+    assert "run 9: died" in text
+
+
+def test_each_convention_has_its_exponent_and_the_headlines_is_marked() -> None:
+    """Truth: counting N·C^0.1 instead of N moves α by 0.1."""
+    runs = parabolas()
+    under = {"body": runs.params, "all": runs.params * (runs.budget / 1e18) ** 0.1}
+    fit = fit_isoflop(
+        replace(runs, params_under=under, params_convention="body", flops_convention="6nd"), resamples=50
+    )
+    block = render(fit).split("Conventions of counting, which move α\n")[1].split("\n\n")[0].splitlines()
+    assert block[0] == "  FLOPs are 6nd"
+    assert block[1].split()[:5] == ["params", "body", "α", "=", "0.463"]
+    assert block[1].endswith("(the law above)")
+    assert block[2].split()[:5] == ["params", "all", "α", "=", "0.563"]
+
+
+def test_without_an_interval_the_reference_is_placed_nowhere() -> None:
+    text = render(fit_isoflop(parabolas(sizes=3, budgets=BUDGETS[:2])))
+    assert "its α lies" not in text
+    assert "no interval" in text

@@ -1,0 +1,280 @@
+"""`python -m fit`: what a user types, what comes back, and what a mistake is told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import image
+
+from fit.cli import main
+from tests.simulated import parabolas, rows_of, write_csv
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    error: str
+
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture
+def fit(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: object) -> Said:
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Said(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return write_csv(tmp_path / "runs.csv", rows_of(parabolas(noise=0.004)))
+
+
+def assert_refused(said: Said, *parts: str) -> None:
+    """One sentence on stderr, exit code 2, and nothing on stdout."""
+    assert (said.code, said.out) == (2, "")
+    assert said.error.startswith("error: ")
+    assert said.error.count("\n") == 1
+    for part in parts:
+        assert part in said.error
+
+
+def started(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_isoflop_prints_writes_and_draws(fit: Run, runs: Path, tmp_path: Path) -> None:
+    """Truth: the simulated law's 16.3T tokens and 389B params at 3.8e25, to the noise."""
+    json_file, figure = tmp_path / "fit.json", tmp_path / "fit.png"
+    said = fit("isoflop", runs, "--predict", "3.8e25", "1e20", "--json", json_file, "--figure", figure)
+    assert (said.code, said.error) == (0, "")
+    assert "Laws, optimum = A·C^α" in said.out
+    content = json.loads(json_file.read_text())
+    assert [prediction["flops"] for prediction in content["predictions"]] == [3.8e25, 1e20]
+    low, high = content["predictions"][0]["tokens"]["ci95"]
+    assert low < 16.3e12 < high
+    assert content["resamples"] == 2000
+    assert image.imread(figure).std() > 0
+
+
+def test_llama_3s_points_print_its_law(fit: Run, llama3_points: Path) -> None:
+    """Truth: arXiv 2407.21783, section 3.2.1."""
+    said = fit("isoflop", llama3_points, "--predict", "3.8e25")
+    assert "D*(C) = 0.299·C^0.537" in said.out
+    assert "3.8e+25 FLOPs: 16.1T tokens" in said.out
+    assert "derived from C = 6*N*D" in said.out
+
+
+def test_a_folder_stands_for_its_runs_and_columns_are_mapped(fit: Run, runs: Path, tmp_path: Path) -> None:
+    text = runs.read_text()
+    renamed = tmp_path / "foreign.csv"
+    renamed.write_text(text.replace("tokens", "seen", 1).replace("loss", "nll", 1))
+    ours = fit("isoflop", tmp_path)
+    theirs = fit("isoflop", renamed, "--column", "tokens=seen", "--column", "loss=nll")
+    assert ours.code == theirs.code == 0
+    assert ours.out == theirs.out
+
+
+def test_budget_is_the_flops_of_a_cluster(fit: Run) -> None:
+    """Truth: 100 x 210e12 x 30 x 86,400."""
+    days = fit("budget", "--gpus", 100, "--tflops", 210, "--days", 30)
+    assert days.out.startswith("5.44e+22 FLOPs")
+    assert fit("budget", "--gpus", 100, "--tflops", 210, "--hours", 720).out == days.out
+
+
+@pytest.mark.parametrize(
+    ("flops", "tokens", "params"), [("3.8e25", "16.3T", "389B"), ("5.44e22", "484B", "18.7B")]
+)
+def test_advise_gives_tokens_and_params_of_a_budget(fit: Run, flops: str, tokens: str, params: str) -> None:
+    """Truth: 0.299·C^0.537 and C = 6·N·D."""
+    said = fit("advise", "--law", "llama3", "--flops", flops)
+    assert said.code == 0
+    assert f"tokens  {tokens}" in said.out
+    assert f"params  {params}" in said.out
+
+
+def test_advise_takes_the_json_that_isoflop_wrote(fit: Run, runs: Path, tmp_path: Path) -> None:
+    fit("isoflop", runs, "--json", tmp_path / "fit.json")
+    said = fit("advise", "--law", tmp_path / "fit.json", "--flops", "1e20")
+    assert said.code == 0
+    assert str(runs) in said.out
+    assert "inside the law's data" in said.out
+
+
+def test_check_sets_a_choice_against_the_optimum_of_its_cost(fit: Run) -> None:
+    """Truth: 6 x 7e9 x 10e12 = 4.2e23; the optimum there is 1.45T and 48B; 70B on 1T costs the same."""
+    far = fit("check", "--params", "7e9", "--tokens", "10e12", "--law", "llama3").out
+    near = fit("check", "--params", "70B", "--tokens", "1T", "--law", "llama3").out
+    for part in ("4.2e+23 FLOPs", "48.3B params on 1.45T tokens", "6.9x too many tokens"):
+        assert part in far
+    assert "4.2e+23 FLOPs" in near
+    assert "near the optimum: 0.69x its tokens" in near
+
+
+BAD_OPTIONS: list[tuple[list[str], list[str]]] = [
+    ([], ["the following arguments are required: VERB"]),
+    (["isoflops", "x"], ["'isoflops' is unknown, did you mean isoflop? choose from isoflop, budget"]),
+    (["isoflop"], ["required: RUNS"]),
+    (["isoflop", ""], ["name is empty"]),
+    (["isoflop", "x" * 300], ["File name too long"]),
+    (["isoflop", "RUNS", "--jsn", "f"], ["'--jsn' is not an option, did you mean --json?"]),
+    (["isoflop", "RUNS", "--fig=f.png"], ["'--fig=f.png' is not an option, did you mean --figure?"]),
+    (["isoflop", "RUNS", "--pred", "1e20"], ["'--pred' is not an option, did you mean --predict?"]),
+    (["isoflop", "RUNS", "more"], ["'more' is not expected here"]),
+    (["isoflop", "RUNS", "--predict"], ["--predict", "at least one"]),
+    (["isoflop", "RUNS", "--predict", "much"], ["'much' is no number"]),
+    (["isoflop", "RUNS", "--predict", "0"], ["'0' must be positive and finite"]),
+    (["isoflop", "RUNS", "--predict", "-1e20"], ["'-1e20' must be positive and finite"]),
+    (["isoflop", "RUNS", "--predict", "nan"], ["'nan' must be positive and finite"]),
+    (["isoflop", "RUNS", "--predict", "1e400"], ["'1e400' must be positive and finite"]),
+    (["isoflop", "RUNS", "--column", "tokens"], ["--column tokens is not of the form OURS=THEIRS"]),
+    (["isoflop", "RUNS", "--column", "size=params"], ["'size' is none of flops"]),
+    (["isoflop", "RUNS", "--column", "loss=nll"], ["no column 'nll'"]),
+    (["isoflop", "RUNS", "--column", "tokens=loss"], ["'loss' is taken for both"]),
+    (
+        ["isoflop", "RUNS", "--column", "tokens=a", "--column", "tokens=b"],
+        ["tokens is given twice, as a and b"],
+    ),
+    (["isoflop", "RUNS", "--figure", "f.gif"], ["f.gif ends in none of .png, .pdf, .svg"]),
+    (
+        ["isoflop", "RUNS", "--json", "none/fit.json"],
+        ["folder 'none' of --json 'none/fit.json' does not exist"],
+    ),
+    (["isoflop", "RUNS", "--json", "."], ["--json '.' is a folder"]),
+    (["isoflop", "RUNS", "--json", ""], ["--json '.' is a folder"]),
+    (["isoflop", "RUNS", "--json", "/proc/fit.json"], ["'/proc/fit.json' can't be written"]),
+    (["isoflop", "RUNS", "--json", "RUNS"], ["is the run table itself, which it would overwrite"]),
+    (["isoflop", "RUNS", "--json", "same.png", "--figure", "same.png"], ["is the file of --json too"]),
+    (["budget", "--gpus", "100", "--tflops", "210"], ["one of the arguments --days --hours is required"]),
+    (["budget", "--gpus", "0", "--tflops", "210", "--days", "1"], ["'0' must be positive"]),
+    (["budget", "--gpus", "1e200", "--tflops", "1e200", "--days", "1"], ["the budget is inf"]),
+    (["budget", "--gpus", "1", "--tflops", "1", "--days", "1", "--hours", "1"], ["not allowed with"]),
+    (["advise", "--law", "lama3", "--flops", "1e20"], ["law 'lama3' is unknown, did you mean llama3?"]),
+    (["advise", "--law", "", "--flops", "1e20"], ["law '' is unknown"]),
+    (["advise", "--law", "none.json", "--flops", "1e20"], ["law file 'none.json' does not exist"]),
+    (["advise", "--law", "RUNS", "--flops", "1e20"], ["is no JSON"]),
+    (["advise", "--law", "hoffmann2", "--flops", "1e20"], ["has no published coefficient"]),
+    (["advise", "--law", "llama3", "--flops", "-5"], ["'-5' must be positive"]),
+    (["check", "--params", "7e9", "--law", "llama3"], ["required: --tokens"]),
+    (
+        ["check", "--params", "1e200", "--tokens", "1e200", "--law", "llama3"],
+        ["6 x --params x --tokens is inf"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "parts"), BAD_OPTIONS, ids=lambda item: " ".join(item)[:60])
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    fit: Run, runs: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], parts: list[str]
+) -> None:
+    """And the run table stands as it stood, with nothing beside it."""
+    monkeypatch.chdir(runs.parent)
+    before = runs.read_bytes()
+    said = fit(*(str(runs) if argument == "RUNS" else argument for argument in arguments))
+    assert_refused(said, *parts)
+    assert runs.read_bytes() == before
+    assert list(runs.parent.iterdir()) == [runs]
+
+
+@pytest.mark.parametrize("make", [Path.symlink_to, Path.hardlink_to])
+def test_the_run_table_is_safe_under_every_name_that_it_has(
+    fit: Run, runs: Path, make: Callable[[Path, Path], None]
+) -> None:
+    link = runs.parent / "other.json"
+    make(link, runs)
+    before = runs.read_bytes()
+    assert_refused(fit("isoflop", runs, "--json", link), "is the run table itself")
+    assert_refused(fit("isoflop", runs.parent, "--json", runs), "is the run table itself")
+    assert runs.read_bytes() == before
+
+
+BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
+    "empty.csv": ("", "is empty"),
+    "header.csv": ("flops,tokens,loss\n", "has a header and no rows"),
+    "columns.csv": ("flops,loss\n1e18,3\n", "lacks columns"),
+    "nan.csv": ("flops,tokens,loss\n1e18,1e9,nan\n", "line 2: loss is nan"),
+    "negative.csv": ("flops,tokens,loss\n1e18,-1e9,3\n", "line 2: tokens is -1000000000.0"),
+    "zero.csv": ("flops,tokens,loss\n0,1e9,3\n", "line 2: flops is 0"),
+    "infinite.csv": ("flops,tokens,loss\n1e18,inf,3\n", "line 2: tokens is inf"),
+    "words.csv": ("flops,tokens,loss\n1e18,lots,3\n", "line 2: tokens is 'lots'"),
+    "two_sizes.csv": (
+        "flops,tokens,loss\n1e18,1e9,3\n1e18,2e9,3\n1e19,1e9,3\n1e19,2e9,3\n",
+        "none of them with 3 different sizes",
+    ),
+    "one_budget.csv": (
+        "flops,tokens,loss\n1e18,1e9,3.1\n1e18,2e9,3\n1e18,4e9,3.1\n1e19,2e9,3\n",
+        "fewer than 2 budgets with a minimum inside their grid",
+    ),
+    "failed.csv": ("flops,tokens,loss,status\n1e18,1e9,,failed\n", "no finished runs"),
+    "binary.csv": (bytes(range(256)) * 4, "can't be read as CSV"),
+    "damaged.parquet": (b"PAR1" + bytes(50) + b"PAR1", "can't be read as parquet"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_a_bad_table_is_refused_and_earlier_results_are_not_harmed(
+    fit: Run, tmp_path: Path, name: str
+) -> None:
+    content, message = BAD_TABLES[name]
+    table, json_file, figure = tmp_path / name, tmp_path / "fit.json", tmp_path / "fit.png"
+    table.write_bytes(content if isinstance(content, bytes) else content.encode())
+    json_file.write_text("earlier fit")
+    figure.write_text("earlier figure")
+    assert_refused(fit("isoflop", table, "--json", json_file, "--figure", figure), name, message)
+    assert (json_file.read_text(), figure.read_text()) == ("earlier fit", "earlier figure")
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_folder_without_runs_and_a_missing_file_are_refused(fit: Run, tmp_path: Path) -> None:
+    assert_refused(fit("isoflop", tmp_path), str(tmp_path), "holds no runs.csv")
+    assert_refused(fit("isoflop", tmp_path / "none.csv"), "none.csv' does not exist")
+    assert_refused(fit("isoflop", tmp_path / "none.csv" / "runs.csv"), "does not exist")
+
+
+def test_runs_that_failed_are_left_out_and_named(fit: Run, tmp_path: Path) -> None:
+    table = [{**row, "status": "finished", "status_reason": ""} for row in rows_of(parabolas())]
+    table[0] |= {"status": "failed", "status_reason": "its worker died", "loss": ""}
+    said = fit("isoflop", write_csv(tmp_path / "runs.csv", table))
+    assert said.code == 0
+    assert "run 0: status failed: its worker died" in said.out
+    assert "D*(C) = 0.299·C^0.537" in said.out
+
+
+def test_a_mistake_from_the_shell_has_no_traceback() -> None:
+    done = started("-m", "fit", "advise", "--law", "nobody", "--flops", "1e20")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: law 'nobody' is unknown")
+    assert "Traceback" not in done.stderr
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_error(runs: Path) -> None:
+    """As in `python -m fit isoflop RUNS | head -1`."""
+    command = f"'{sys.executable}' -m fit isoflop '{runs}' --json '{runs.parent / 'fit.json'}' | true"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert (runs.parent / "fit.json").exists()
+
+
+def test_equal_runs_give_equal_files(fit: Run, runs: Path, tmp_path: Path) -> None:
+    contents = []
+    for name in ("a", "b"):
+        fit("isoflop", runs, "--json", tmp_path / f"{name}.json", "--figure", tmp_path / f"{name}.png")
+        contents.append((tmp_path / f"{name}.json").read_bytes())
+    assert contents[0] == contents[1]
+    assert np.array_equal(image.imread(tmp_path / "a.png"), image.imread(tmp_path / "b.png"))

@@ -1,0 +1,191 @@
+"""Contract 2: the fit as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+
+from fit.errors import UserError
+from fit.isoflop import fit_isoflop
+from fit.result import fit_to_dict, write_atomically, write_fit
+from fit.table import RunTable
+from tests.simulated import BUDGETS, parabolas
+
+SHAPE: dict[str, Any] = {
+    "schema": int,
+    "method": str,
+    "budgets": [
+        {
+            "flops": float,
+            "runs": int,
+            "used": int,
+            "tokens": {"optimum": float, "ci95": [float]},
+            "params": {"optimum": float, "ci95": [float]},
+            "loss": float,
+            "r2": float,
+            "interior": bool,
+            "warnings": [str],
+        }
+    ],
+    "laws": {
+        axis: {
+            "coefficient": float,
+            "exponent": float,
+            "exponent_ci95": [float],
+            "coefficient_ci95": [float],
+            "intervals": {"within": [float], "between": [float], "leave_one_out": [float]},
+        }
+        for axis in ("tokens", "params")
+    },
+    "predictions": [
+        {
+            "flops": float,
+            "tokens": {"value": float, "ci95": [float]},
+            "params": {"value": float, "ci95": [float]},
+            "loss": object,
+        }
+    ],
+    "reference": {"name": str, "exponent": float, "coefficient": float, "exponent_inside_ci95": bool},
+    "backtest": {"held_out_flops": float, "tokens_ratio": float, "loss_error": object},
+    "warnings": [{"code": str, "text": str, "budget": object}],
+}
+"""Contract 2 of the design, key by key; a list stands for any number of its one element."""
+
+
+def assert_shaped(value: Any, shape: Any, where: str = "fit") -> None:
+    if isinstance(shape, dict):
+        assert set(shape) <= set(value), where
+        for key, inner in shape.items():
+            assert_shaped(value[key], inner, f"{where}.{key}")
+    elif isinstance(shape, list):
+        assert isinstance(value, list), where
+        for item in value:
+            assert_shaped(item, shape[0], f"{where}[]")
+    else:
+        assert isinstance(value, shape), where
+
+
+def strict(text: str) -> Any:
+    """JSON as its standard has it: without NaN and Infinity."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def noisy() -> RunTable:
+    return replace(
+        parabolas(noise=0.004, seeds=2), notes=("params derived from C = 6*N*D: not in the table",)
+    )
+
+
+def test_the_fit_has_every_key_of_its_contract(tmp_path: Path) -> None:
+    """Truth: contract 2."""
+    write_fit(fit_isoflop(noisy(), predict=[1e22], resamples=100), tmp_path / "fit.json")
+    content = strict((tmp_path / "fit.json").read_text())
+    assert_shaped(content, SHAPE)
+    assert (content["schema"], content["method"]) == (1, "parabola")
+    assert [budget["flops"] for budget in content["budgets"]] == list(BUDGETS)
+    assert all(budget["runs"] == budget["used"] == 14 for budget in content["budgets"])
+    assert content["reference"] == {
+        "name": "llama3",
+        "exponent": 0.537,
+        "coefficient": 0.299,
+        "exponent_inside_ci95": True,
+    }
+
+
+def test_what_is_written_is_what_was_found() -> None:
+    """Truth: the fit's own values."""
+    fit = fit_isoflop(noisy(), predict=[1e22], resamples=100)
+    content, law = fit_to_dict(fit), fit.laws["params"]
+    assert law is not None
+    written = content["laws"]["params"]
+    assert (written["coefficient"], written["exponent"]) == (law.coefficient, law.exponent)
+    assert tuple(written["exponent_ci95"]) == law.exponent_ci95
+    assert tuple(written["coefficient_ci95"]) == law.coefficient_ci95
+    assert content["budgets"][2]["tokens"]["optimum"] == fit.budgets[2].tokens.optimum
+    assert content["predictions"][0]["params"]["value"] == fit.predictions[0].optima["params"].value
+
+
+def test_a_parabola_can_be_drawn_from_the_json_alone() -> None:
+    """Truth: the exact runs lie on it."""
+    runs = parabolas()
+    for budget in fit_to_dict(fit_isoflop(runs, resamples=20))["budgets"]:
+        here = runs.budget == budget["flops"]
+        z = np.log(runs.tokens[here] / budget["tokens"]["parabola"]["centre"])
+        c0, c1, c2 = budget["tokens"]["parabola"]["coefficients"]
+        np.testing.assert_allclose(c0 + c1 * z + c2 * z * z, runs.loss[here], rtol=1e-9)
+
+
+def test_what_is_not_known_is_null_and_never_nan(tmp_path: Path) -> None:
+    """Two sizes in the first budget, a hill in the second, flat losses in the third; all models of one size."""
+    runs = parabolas()
+    loss, tokens = runs.loss.copy(), runs.tokens.copy()
+    tokens[:7] = [1e9] * 4 + [2e9] * 3
+    loss[7:14] = 5 - np.linspace(-1, 1, 7) ** 2
+    loss[14:21] = 3.0
+    fit = fit_isoflop(
+        replace(runs, loss=loss, tokens=tokens, params=np.full(35, 1e9)), predict=[1e22], resamples=20
+    )
+    write_fit(fit, tmp_path / "fit.json")
+    content = strict((tmp_path / "fit.json").read_text())
+    assert [budget["tokens"]["status"] for budget in content["budgets"]] == [
+        "too-few-sizes",
+        "opens-downward",
+        "opens-downward",
+        "ok",
+        "ok",
+    ]
+    assert [budget["used"] for budget in content["budgets"]] == [0, 0, 0, 7, 7]
+    assert [budget["loss"] for budget in content["budgets"][:3]] == [None] * 3
+    assert content["budgets"][0]["r2"] is None
+    assert content["laws"]["params"] is None
+    assert content["predictions"][0]["params"] is None
+    assert content["backtest"] is None
+
+
+def test_without_an_interval_nothing_is_inside_or_outside_it() -> None:
+    fit = fit_isoflop(parabolas(sizes=3, budgets=BUDGETS[:2]))
+    content = fit_to_dict(fit)
+    assert content["laws"]["tokens"]["exponent_ci95"] is None
+    assert content["reference"]["exponent_inside_ci95"] is None
+
+
+def test_an_exponent_far_from_the_references_is_outside() -> None:
+    runs = parabolas()
+    steep = replace(runs, tokens=runs.tokens * (runs.budget / 1e18) ** 0.3)
+    assert fit_to_dict(fit_isoflop(steep, resamples=20))["reference"]["exponent_inside_ci95"] is False
+
+
+def test_conventions_are_named_and_each_has_its_law() -> None:
+    runs = parabolas()
+    under = {"all": runs.params * 2, "body": runs.params}
+    fit = fit_isoflop(
+        replace(runs, params_under=under, params_convention="body", flops_convention="exact"), resamples=20
+    )
+    conventions = fit_to_dict(fit)["conventions"]
+    assert (conventions["flops"], conventions["params"]) == ("exact", "body")
+    assert conventions["params_laws"]["body"] == fit_to_dict(fit)["laws"]["params"]
+    doubled = conventions["params_laws"]["all"]["coefficient"]
+    assert doubled == pytest.approx(2 * conventions["params_laws"]["body"]["coefficient"])
+    plain = fit_to_dict(fit_isoflop(runs, resamples=20))["conventions"]
+    assert plain == {"flops": None, "params": None, "params_laws": {}}
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    path.write_text("before")
+    write_atomically(path, b"after")
+    assert path.read_text() == "after"
+    assert list(tmp_path.iterdir()) == [path]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="folder' can't be written: Is a directory"):
+        write_atomically(tmp_path / "folder", b"after")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["folder", "out.json"]

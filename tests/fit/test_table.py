@@ -1,0 +1,230 @@
+"""Run tables in, arrays out; what can't be fitted is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fit.errors import UserError
+from fit.table import cluster_budgets, load_runs
+from tests.simulated import parabolas, rows_of, write_csv
+
+Rows = list[dict[str, Any]]
+
+
+def rows() -> Rows:
+    return rows_of(parabolas(budgets=[1e18, 1e19], sizes=4))
+
+
+def without(*columns: str) -> Rows:
+    return [{name: value for name, value in row.items() if name not in columns} for row in rows()]
+
+
+def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """Truth: the simulated runs, to the last bit."""
+    runs = parabolas(budgets=[1e18, 1e19], sizes=4)
+    read = load_runs(write_csv(tmp_path / "runs.csv", rows_of(runs)))
+    for name in ("budget", "flops", "params", "tokens", "loss"):
+        assert np.array_equal(getattr(read, name), getattr(runs, name))
+    assert list(read.run_id) == list(runs.run_id)
+    assert not read.notes
+    assert list(read.budgets) == [1e18, 1e19]
+
+
+@pytest.mark.parametrize("name", ["runs.parquet", "RUNS.PARQUET", "runs.pq"])
+@pytest.mark.parametrize("index", [None, "run_id", "loss"])
+def test_parquet_says_the_same_as_csv_whatever_its_index(
+    tmp_path: Path, name: str, index: str | None
+) -> None:
+    """Truth: the same rows as CSV. pandas keeps a named index apart from the columns."""
+    frame = pd.DataFrame(rows())
+    (frame if index is None else frame.set_index(index)).to_parquet(tmp_path / name)
+    read = load_runs(tmp_path / name)
+    expected = load_runs(write_csv(tmp_path / "runs.csv", rows()))
+    assert np.array_equal(read.loss, expected.loss)
+    assert list(read.run_id) == list(expected.run_id)
+
+
+def test_a_sweeps_folder_stands_for_its_runs(tmp_path: Path) -> None:
+    write_csv(tmp_path / "runs.csv", rows())
+    assert len(load_runs(tmp_path)) == 8
+
+
+@pytest.mark.parametrize("missing", ["flops", "params", "tokens"])
+def test_the_third_of_flops_params_and_tokens_follows_from_6nd_and_is_said_to(
+    tmp_path: Path, missing: str
+) -> None:
+    """Truth: the column that was left out of a table with C = 6·N·D."""
+    full = parabolas(budgets=[1e18, 1e19], sizes=4)
+    read = load_runs(write_csv(tmp_path / "runs.csv", without(missing)))
+    np.testing.assert_allclose(getattr(read, missing), getattr(full, missing), rtol=1e-12)
+    assert read.notes == (f"{missing} derived from C = 6*N*D: not in the table",)
+
+
+def test_columns_of_other_names_are_found_or_mapped(tmp_path: Path) -> None:
+    table = [{"N": r["params"], " D": r["tokens"], "nll": r["loss"], "C": r["flops"]} for r in rows()]
+    read = load_runs(write_csv(tmp_path / "runs.csv", table), {"loss": "nll"})
+    expected = load_runs(write_csv(tmp_path / "ours.csv", rows()))
+    assert np.array_equal(read.tokens, expected.tokens)
+    assert np.array_equal(read.loss, expected.loss)
+
+
+def test_without_a_budget_column_runs_of_like_flops_are_one_budget(tmp_path: Path) -> None:
+    """Truth: the budgets that the runs were made for, 4% off in what each spent."""
+    table = without("budget")
+    for i, row in enumerate(table):
+        row["flops"] *= 1 + 0.04 * (-1) ** i
+    read = load_runs(write_csv(tmp_path / "runs.csv", table))
+    assert list(np.unique(read.budget, return_counts=True)[1]) == [4, 4]
+    np.testing.assert_allclose(read.budgets, [1e18, 1e19], rtol=0.01)
+    assert any("2 budgets found" in note for note in read.notes)
+
+
+@given(st.lists(st.floats(15, 25), min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_clusters_do_not_depend_on_the_order_of_the_runs(exponents: list[float], random: Any) -> None:
+    flops = np.array([10**e * f for e in exponents for f in (0.99, 1.0, 1.01)])
+    order = list(range(len(flops)))
+    random.shuffle(order)
+    np.testing.assert_allclose(cluster_budgets(flops)[order], cluster_budgets(flops[order]), rtol=1e-12)
+
+
+def test_flops_without_gaps_are_no_budgets(tmp_path: Path) -> None:
+    table = [
+        {"flops": f, "tokens": t, "loss": 3.0} for f in np.geomspace(1e18, 1e20, 60) for t in (1e9, 2e9, 3e9)
+    ]
+    with pytest.raises(UserError, match=r"from 1e\+18 to 1e\+20 without a gap.*--column budget=NAME"):
+        load_runs(write_csv(tmp_path / "runs.csv", table))
+
+
+def test_failed_runs_are_set_aside_with_their_reason(tmp_path: Path) -> None:
+    table = [{**row, "status": "finished", "status_reason": ""} for row in rows()]
+    table[1] |= {"status": "failed", "status_reason": "out of memory", "loss": ""}
+    table[2] |= {"status": "", "loss": ""}
+    read = load_runs(write_csv(tmp_path / "runs.csv", table))
+    assert len(read) == 6
+    assert [(item.run_id, item.reason) for item in read.set_aside] == [
+        ("run 1", "status failed: out of memory"),
+        ("run 2", "status missing"),
+    ]
+
+
+def test_conventions_of_counting_are_read_and_named(tmp_path: Path) -> None:
+    """Truth: which columns were made equal. One with a hole is no count and is passed over."""
+    table = [
+        {
+            **row,
+            "params_all": row["params"] * 2,
+            "params_body": row["params"],
+            "params_odd": "" if i == 3 else 1.0,
+            "flops_exact": row["flops"],
+            "flops_6nd": row["flops"] * 1.1,
+        }
+        for i, row in enumerate(rows())
+    ]
+    read = load_runs(write_csv(tmp_path / "runs.csv", table))
+    assert set(read.params_under) == {"all", "body"}
+    assert (read.params_convention, read.flops_convention) == ("body", "exact")
+    plain = load_runs(write_csv(tmp_path / "plain.csv", rows()))
+    assert (plain.params_under, plain.params_convention, plain.flops_convention) == ({}, None, None)
+
+
+@pytest.mark.parametrize("column", ["flops", "params", "tokens", "loss", "budget"])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("nan", "nan"),
+        ("", "nan"),
+        (-1.0, r"-1\.0"),
+        (0, "0"),
+        ("inf", "inf"),
+        ("many", "'many'"),
+        (1e300, r"1e\+300"),
+        (1e-300, "1e-300"),
+    ],
+)
+def test_a_value_that_is_no_positive_number_is_named_with_its_line(
+    tmp_path: Path, column: str, value: object, shown: str
+) -> None:
+    """Line 4 of the file, as an editor counts, is the third row."""
+    table = rows()
+    table[2][column] = value
+    path = write_csv(tmp_path / "runs.csv", table)
+    with pytest.raises(
+        UserError, match=rf"runs\.csv' line 4: {column} is {shown}.*, where a positive number"
+    ):
+        load_runs(path)
+
+
+@pytest.mark.parametrize(
+    "values", [[[1.0], [2.0]] * 4, [True] * 8, list(pd.date_range("2026-01-01", periods=8))]
+)
+def test_a_parquet_column_of_another_kind_is_no_number(tmp_path: Path, values: list[object]) -> None:
+    frame = pd.DataFrame(rows())
+    frame["loss"] = pd.Series(values)
+    frame.to_parquet(tmp_path / "runs.parquet")
+    with pytest.raises(UserError, match="line 2: loss is"):
+        load_runs(tmp_path / "runs.parquet")
+
+
+def write_text(text: str) -> Callable[[Path], None]:
+    return lambda path: path.write_text(text) and None
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("none.csv", lambda path: None, "does not exist; give a CSV or parquet file"),
+        ("empty.csv", lambda path: path.touch(), "is empty; a run table has a header"),
+        ("head.csv", write_text("flops,tokens,loss\n"), "has a header and no rows"),
+        ("folder", lambda path: path.mkdir(), "holds no runs.csv"),
+        ("binary.csv", lambda path: path.write_bytes(bytes(range(256)) * 9), "can't be read as CSV"),
+        ("damaged.parquet", lambda path: path.write_bytes(b"PAR1" + bytes(90)), "can't be read as parquet"),
+        ("empty.parquet", lambda path: path.touch(), "can't be read as parquet"),
+        ("short.csv", write_text("flops,loss\n1e18,3\n"), "lacks columns: needed are loss and two of"),
+        ("noloss.csv", write_text("flops,tokens\n1e18,3\n"), "lacks columns: .* found are flops, tokens"),
+        ("semicolons.csv", write_text("flops;tokens;loss\n1;2;3\n"), "lacks columns"),
+        ("twice.csv", write_text("flops,tokens,loss,loss\n1,2,3,4\n"), "has two columns 'loss'"),
+        (
+            "wide.csv",
+            write_text("flops,tokens,loss\n9,1e18,1e9,3\n"),
+            "rows with more fields than its header",
+        ),
+        ("ragged.csv", write_text("flops,tokens,loss\n1,2,3\n1,2,3,4\n"), "can't be read as CSV|more fields"),
+        ("all_failed.csv", write_text("flops,tokens,loss,status\n1,2,3,crashed\n"), "of status crashed"),
+    ],
+)
+def test_a_table_that_cannot_be_fitted_is_refused_by_name(
+    tmp_path: Path, name: str, write: Callable[[Path], None], message: str
+) -> None:
+    write(tmp_path / name)
+    with pytest.raises(UserError, match=message) as caught:
+        load_runs(tmp_path / name)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_is_empty_is_not_the_folder_one_stands_in() -> None:
+    with pytest.raises(UserError, match="name is empty"):
+        load_runs("")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"size": "params"}, "'size' is none of flops, params, tokens, loss, budget"),
+        ({"loss": "nll"}, "no column 'nll'; its columns are run_id, budget"),
+        ({"tokens": "flops"}, "column 'flops' is taken for both tokens and flops"),
+        ({"loss": "tokens"}, "column 'tokens' is taken for both"),
+    ],
+)
+def test_a_mapping_that_cannot_hold_is_refused(tmp_path: Path, columns: dict[str, str], message: str) -> None:
+    path = write_csv(tmp_path / "runs.csv", rows())
+    with pytest.raises(UserError, match=message):
+        load_runs(path, columns)
