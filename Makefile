@@ -1,0 +1,42 @@
+# make run     the experiment, from nothing: an environment, then python launch.py sweep=isoflop_small
+# make test    the environment, then the tests
+# make lint    the environment, then format, lint, types and import contracts
+# make smoke   the environment, then python launch.py sweep=isoflop_tiny
+# make lock    requirements.lock anew, from the ranges in pyproject.toml
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.made-from-lock
+
+.PHONY: run test lint smoke lock
+
+run: $(READY)
+	$(BIN)/python launch.py sweep=isoflop_small
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+smoke: $(READY)
+	$(BIN)/python launch.py sweep=isoflop_tiny
+
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"error: {sys.executable} is Python {v[0]}.{v[1]}; 3.11 or newer is needed: make PYTHON=/path/to/python3.11 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@touch $@
+
+lock:
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --upgrade pip
+	.venv-lock/bin/python -m pip install --quiet torch==2.13.0 . --group dev
+	.venv-lock/bin/python -m pip freeze --exclude isoflop | sed 's/+cpu$$//' > .venv-lock/pins
+	(sed -n '/^#/p' requirements.lock && cat .venv-lock/pins) > .venv-lock/requirements.lock
+	mv .venv-lock/requirements.lock requirements.lock
+	rm -rf .venv-lock
