@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -51,42 +52,68 @@ class Shape:
 class Ladder:
     """A family of shapes in which one number, the width, sets everything else.
 
-    Width is a multiple of `head_width`, so no rung gets an odd head; depth is `width / aspect`, at least
-    `min_depth`; the MLP is a fixed multiple of the width. Nothing else moves, so neighbours differ smoothly and no
-    size jumps out of its valley.
+    Heads keep their width (`head_width`: their number grows, as in large models) or their number (`heads`: their
+    width grows, which for the smallest models costs a third of the time, for softmax is paid by the head). Depth is
+    `width / aspect`, at least `min_depth`; the MLP is a fixed multiple of the width. Nothing else moves, so
+    neighbours differ smoothly and no size jumps out of its valley.
     """
 
     family: Family
-    head_width: int
     aspect: float
     """Width over depth, where depth is above its minimum (Llama 3 8B: 4096 / 32 = 128)."""
     min_depth: int
     mlp_ratio: float
     """MLP width over model width (Llama 3 8B: 14336 / 4096 = 3.5; GPT-2: 4)."""
     vocab_size: int
+    head_width: int | None = None
+    """Every rung has heads of this width; exactly one of this and `heads` is set."""
+    heads: int | None = None
+    """Every rung has this many heads."""
+    width_step: int | None = None
+    """Width between rungs; by default `head_width`."""
     kv_heads: int | None = None
     """Key-value heads shared by all heads where set (grouped-query attention); else one a head."""
     tied: bool = False
 
     def __post_init__(self) -> None:
-        if self.head_width < 2 or self.head_width % 2:
+        if (self.head_width is None) == (self.heads is None):
+            raise ValueError(
+                f"model.head_width is {self.head_width} and model.heads {self.heads}; set one and leave the other null"
+            )
+        if self.head_width is not None and (self.head_width < 2 or self.head_width % 2):
             raise ValueError(
                 f"model.head_width is {self.head_width}; rotary positions need an even width of at least 2"
+            )
+        if self.heads is not None and self.heads < 1:
+            raise ValueError(f"model.heads is {self.heads}; it must be at least 1")
+        if self.step < 1 or self.step % self._even_heads:
+            raise ValueError(
+                f"model.width_step is {self.width_step}; it must be a multiple of {self._even_heads}, so that each "
+                f"rung's heads have one even width"
             )
         if self.aspect <= 0 or self.mlp_ratio <= 0 or self.min_depth < 1:
             raise ValueError(
                 "model.aspect and model.mlp_ratio must be positive and model.min_depth at least 1"
             )
 
+    @property
+    def step(self) -> int:
+        """Width of the first rung, and between rungs."""
+        return self.width_step or self.head_width or 0
+
+    @property
+    def _even_heads(self) -> int:
+        """What every width is a multiple of."""
+        return self.head_width or 2 * (self.heads or 1)
+
     def shape(self, width: int) -> Shape:
         """The rung of this width. ValueError names the nearest legal widths where it is none."""
-        if width < self.head_width or width % self.head_width:
-            below = max(self.head_width, width // self.head_width * self.head_width)
+        if width < self.step or width % self.step:
+            below = max(self.step, width // self.step * self.step)
             raise ValueError(
-                f"model.width is {width}; it must be a multiple of model.head_width={self.head_width}, "
-                f"such as {below} or {below + self.head_width}"
+                f"model.width is {width}; it must be a multiple of {self.step}, such as {below} or {below + self.step}"
             )
-        heads = width // self.head_width
+        heads = self.heads or width // (self.head_width or width)
         return Shape(
             family=self.family,
             width=width,
@@ -98,10 +125,9 @@ class Ladder:
             tied=self.tied,
         )
 
-    def rungs(self, max_width: int) -> Iterator[Shape]:
-        """Every shape up to `max_width`, smallest first."""
-        for width in range(self.head_width, max_width + 1, self.head_width):
-            yield self.shape(width)
+    def rungs(self) -> Iterator[Shape]:
+        """Every shape, smallest first, without end."""
+        return (self.shape(width) for width in itertools.count(self.step, self.step))
 
     def _kv_heads(self, heads: int) -> int:
         """The asked-for number, or the largest divisor of `heads` below it on rungs with fewer heads."""

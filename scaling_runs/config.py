@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -14,6 +16,10 @@ from models.flops import FLOP_CONVENTIONS
 from models.shapes import FAMILIES, Ladder
 from scaling_runs.data import DataConfig
 from scaling_runs.recipe import RecipeConfig
+from scaling_runs.usage import choices
+
+FOLDER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+FOLDERS_OF_THE_STORE = ("cells", "locks")
 
 
 @dataclass
@@ -24,7 +30,9 @@ class ModelConfig:
     family: str = "llama"
     width: int | None = None
     """The one size to train with `budget=`; a sweep chooses its own."""
-    head_width: int = 16
+    head_width: int | None = None
+    heads: int | None = None
+    width_step: int | None = None
     aspect: float = 64.0
     min_depth: int = 4
     mlp_ratio: float = 3.0
@@ -37,12 +45,23 @@ class ModelConfig:
             raise UserError(f"model.family is '{self.family}'; choose one of {', '.join(FAMILIES)}")
         if self.seq_len < 2:
             raise UserError(f"model.seq_len is {self.seq_len}; it must be at least 2")
+        if self.kv_heads is not None and self.kv_heads < 1:
+            raise UserError(
+                f"model.kv_heads is {self.kv_heads}; it must be at least 1, or null for one a head"
+            )
+        if self.kv_heads is not None and self.family == "gpt2":
+            raise UserError(
+                "GPT-2 has no shared key-value heads; set model.kv_heads=null with model.family=gpt2"
+            )
+        _require_positive("model", aspect=self.aspect, mlp_ratio=self.mlp_ratio)
 
     def ladder(self, vocab_size: int) -> Ladder:
         try:
             return Ladder(
                 family=self.family,  # type: ignore[arg-type]  # checked in __post_init__
                 head_width=self.head_width,
+                heads=self.heads,
+                width_step=self.width_step,
                 aspect=self.aspect,
                 min_depth=self.min_depth,
                 mlp_ratio=self.mlp_ratio,
@@ -65,6 +84,10 @@ class SweepConfig:
     """Model sizes a budget."""
     span: float = 6.0
     """The grid reaches from the expected optimum divided by this to the optimum times this."""
+    min_params: float = 0.0
+    """No smaller size is planned, even where `span` would reach it."""
+    max_params: float = math.inf
+    """No larger size is planned."""
     seeds: list[int] = field(default_factory=lambda: [1])
     """Seeds of each size: one number for all budgets or one a budget."""
     expected_params: float = MISSING
@@ -79,6 +102,11 @@ class SweepConfig:
     def __post_init__(self) -> None:
         if self.budgets == MISSING or self.name == MISSING:
             return
+        if not FOLDER_NAME.fullmatch(self.name) or self.name in FOLDERS_OF_THE_STORE:
+            raise UserError(
+                f"sweep.name is '{self.name}'; it names a folder: letters, digits, '_', '-' and, past the first, '.', "
+                f"but not {' or '.join(FOLDERS_OF_THE_STORE)}, which the store has"
+            )
         if not self.budgets:
             raise UserError("sweep.budgets is empty; give at least two budgets in FLOPs, such as [2e11,1e12]")
         for budget in self.budgets:
@@ -93,8 +121,19 @@ class SweepConfig:
             )
         if self.sizes < 1 or self.gpus < 1:
             raise UserError("sweep.sizes and sweep.gpus must be at least 1")
-        if self.span <= 1:
+        if not 1 < self.span < math.inf:
             raise UserError(f"sweep.span is {self.span}; it must be above 1, such as 6")
+        if not math.isfinite(self.expected_exponent):
+            raise UserError(
+                f"sweep.expected_exponent is {self.expected_exponent}; it must be a number, such as 0.5"
+            )
+        expected = {"expected_params": self.expected_params, "expected_at_flops": self.expected_at_flops}
+        _require_positive("sweep", **{name: value for name, value in expected.items() if value != MISSING})
+        if not 0 <= self.min_params < self.max_params:
+            raise UserError(
+                f"sweep.min_params is {self.min_params:g} and sweep.max_params {self.max_params:g}; the first must be "
+                f"the smaller, and neither negative"
+            )
 
     def seeds_of(self, budget: float) -> int:
         return self.seeds[self.budgets.index(budget)] if len(self.seeds) > 1 else self.seeds[0]
@@ -146,10 +185,24 @@ class Config:
             raise UserError(f"flops is '{self.flops}'; choose one of {', '.join(FLOP_CONVENTIONS)}")
         if self.precision not in (None, "fp32", "bf16"):
             raise UserError(f"precision is '{self.precision}'; choose fp32 or bf16")
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"seed is {self.seed}; it must be a whole number from 0 up, below 2^63")
+        if self.val_tokens < 1:
+            raise UserError(
+                f"val_tokens is {self.val_tokens}; it must be at least model.seq_len, such as 262144"
+            )
+        if not self.store:
+            raise UserError("store is empty; name a folder, such as store=results")
         if self.threads < 1:
             raise UserError(f"threads is {self.threads}; it must be at least 1")
         if self.budget is not None and not (self.budget > 0 and math.isfinite(self.budget)):
             raise UserError(f"budget is {self.budget}; it must be a positive number of FLOPs, such as 1e12")
+
+
+def _require_positive(group: str, **values: float) -> None:
+    for name, value in values.items():
+        if not (value > 0 and math.isfinite(value)):
+            raise UserError(f"{group}.{name} is {value}; it must be a positive number")
 
 
 def register() -> None:
@@ -161,12 +214,24 @@ def register() -> None:
 def typed(config: DictConfig) -> Config:
     """The composed config as dataclasses, so that nothing past `launch.py` reads a raw dict.
 
-    UserError names a value that was left out.
+    UserError names an option that is none, or a value that was left out.
     """
-    own = OmegaConf.masked_copy(config, [item.name for item in dataclasses.fields(Config)])
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    _refuse_added(own, Config, "")
     value = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), own))
     assert isinstance(value, Config)
     return value
+
+
+def _refuse_added(group: DictConfig, schema: type[Any], prefix: str) -> None:
+    """UserError for an option that no dataclass has, as `+name=value` can add."""
+    names = [item.name for item in dataclasses.fields(schema)]
+    for key in group:
+        if key not in names:
+            raise UserError(f"'{prefix}{key}' is not an option; {choices(f'{prefix}{key}')}")
+        below = OmegaConf.get_type(group, key)
+        if dataclasses.is_dataclass(below) and not OmegaConf.is_missing(group, key):
+            _refuse_added(group[key], below, f"{prefix}{key}.")
 
 
 def _workers() -> int:

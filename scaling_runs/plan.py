@@ -142,10 +142,15 @@ def plan_cell(
 def choose_shapes(ladder: Ladder, seq_len: int, sweep: SweepConfig, budget: float) -> list[Shape]:
     """`sweep.sizes` rungs, each the one nearest to its place on a grid even in log N, smallest first."""
     centre = sweep.expected_optimum(budget)
-    places = [
-        math.log(centre) + math.log(sweep.span) * (2 * i / (sweep.sizes - 1) - 1 if sweep.sizes > 1 else 0)
-        for i in range(sweep.sizes)
-    ]
+    low = math.log(max(centre / sweep.span, sweep.min_params))
+    high = math.log(min(centre * sweep.span, sweep.max_params))
+    if low >= high:
+        raise UserError(
+            f"no sizes are left at {budget:.3g} FLOPs: its optimum is expected at {centre:.3g} params, and "
+            f"sweep.min_params and sweep.max_params allow {sweep.min_params:.3g} to {sweep.max_params:.3g}"
+        )
+    steps = max(1, sweep.sizes - 1)
+    places = [low + (high - low) * i / steps for i in range(sweep.sizes)]
     chosen: dict[int, Shape] = {}
     for place in places:
         free = (rung for rung in _rungs(ladder, seq_len, places[-1], sweep.sizes) if rung.width not in chosen)
@@ -157,9 +162,9 @@ def choose_shapes(ladder: Ladder, seq_len: int, sweep: SweepConfig, budget: floa
 def _rungs(ladder: Ladder, seq_len: int, up_to_log_params: float, at_least: int) -> list[Shape]:
     """The ladder to just past `up_to_log_params`, and to twice as many rungs as a grid needs."""
     rungs: list[Shape] = []
-    for width in itertools.count(ladder.head_width, ladder.head_width):
-        rungs.append(ladder.shape(width))
-        past = math.log(params(rungs[-1], seq_len, "no_embedding")) > up_to_log_params
+    for rung in ladder.rungs():
+        rungs.append(rung)
+        past = math.log(params(rung, seq_len, "no_embedding")) > up_to_log_params
         if past and len(rungs) >= 2 * at_least:
             break
     return rungs

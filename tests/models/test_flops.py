@@ -1,5 +1,7 @@
 """Parameters and FLOPs, against the built model and torch's own counter."""
 
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,14 @@ from tests.configs import SWEEPS, planned_shapes
 CASES = [(sweep, family) for sweep in SWEEPS for family in ("llama", "gpt2")]
 
 
+def blocks_counted(shape: Shape, seq_len: int) -> tuple[int, int]:
+    """As `counted_flops`, for any depth in the time of three layers: blocks are equal, so the counter sees one and two."""
+    one, two = (counted_flops(replace(shape, depth=depth), seq_len) for depth in (1, 2))
+    more = shape.depth - 1
+    return one[0] + more * (two[0] - one[0]), one[1] + more * (two[1] - one[1])
+
+
+@cache
 def counted_flops(shape: Shape, seq_len: int) -> tuple[int, int]:
     """(forward, forward and backward) of one sequence by FlopCounterMode, on the meta device, without rotary angles.
 
@@ -39,9 +49,16 @@ def counted_flops(shape: Shape, seq_len: int) -> tuple[int, int]:
 def test_exact_flops_are_those_that_torch_counts_on_every_planned_shape(sweep: str, family: str) -> None:
     """Truth: torch.utils.flop_counter, on every shape that a sweep in configs/ plans, to the last FLOP."""
     for shape, seq_len in planned_shapes(sweep, family):
-        forward, both = counted_flops(shape, seq_len)
+        forward, both = blocks_counted(shape, seq_len)
         assert forward == seq_len * forward_flops_per_token(shape, seq_len)
         assert both == seq_len * train_flops_per_token(shape, seq_len)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_deep_model_costs_what_its_blocks_cost(family: str) -> None:
+    """Truth: the counter on all twelve layers at once."""
+    shape = Shape(family, 64, 12, 4, 4, 192, 257)  # type: ignore[arg-type]
+    assert counted_flops(shape, 32) == blocks_counted(shape, 32)
 
 
 @pytest.mark.parametrize(("sweep", "family"), CASES)

@@ -1,0 +1,66 @@
+"""Saved and restored, bit for bit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.factory import build_model
+from scaling_runs.checkpoint import Progress, load_checkpoint, save_checkpoint
+from scaling_runs.optim import build_optimizers
+from scaling_runs.spec import CellSpec
+
+
+def test_a_restored_cell_goes_on_as_if_nothing_had_happened(tmp_path: Path, spec: CellSpec) -> None:
+    """Truth: the cell that was never saved, three steps on, by torch.equal."""
+
+    def steps(model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], seeds: range) -> None:
+        for seed in seeds:
+            rows = torch.randint(257, (2, 32), generator=torch.Generator().manual_seed(seed))
+            model(input_ids=rows).logits.square().mean().backward()
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+
+    model = build_model(spec.shape, seq_len=32, seed=0, init_std=0.02)
+    optimizers = build_optimizers(model, spec.recipe)
+    steps(model, optimizers, range(3))
+    save_checkpoint(tmp_path / "checkpoint.pt", model, optimizers, Progress(3, 1.5))
+    steps(model, optimizers, range(3, 6))
+
+    restored = build_model(spec.shape, seq_len=32, seed=9, init_std=0.02)
+    restored_optimizers = build_optimizers(restored, spec.recipe)
+    progress = load_checkpoint(tmp_path / "checkpoint.pt", restored, restored_optimizers)
+    assert progress == Progress(3, 1.5)
+    steps(restored, restored_optimizers, range(3, 6))
+    for mine, other in zip(model.parameters(), restored.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_nothing_but_the_whole_file_takes_its_name(tmp_path: Path, spec: CellSpec) -> None:
+    model = build_model(spec.shape, seq_len=32, seed=0, init_std=0.02)
+    save_checkpoint(tmp_path / "checkpoint.pt", model, build_optimizers(model, spec.recipe), Progress(1, 0.1))
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_where_there_is_no_checkpoint_a_cell_begins(tmp_path: Path, spec: CellSpec) -> None:
+    model = build_model(spec.shape, seq_len=32, seed=0, init_std=0.02)
+    assert load_checkpoint(tmp_path / "none.pt", model, []) == Progress(0, 0.0)
+
+
+def test_a_save_that_fails_midway_leaves_the_last_checkpoint_whole(tmp_path: Path, spec: CellSpec) -> None:
+    """Truth: the checkpoint before it, whose bytes must be the same."""
+    path = tmp_path / "checkpoint.pt"
+    model = build_model(spec.shape, seq_len=32, seed=0, init_std=0.02)
+    optimizers = build_optimizers(model, spec.recipe)
+    save_checkpoint(path, model, optimizers, Progress(1, 0.1))
+    before = path.read_bytes()
+
+    class Unsaveable(torch.optim.SGD):
+        def state_dict(self) -> dict[str, object]:
+            return {"state": lambda: None}  # torch can pickle no local function
+
+    with pytest.raises(Exception, match="lambda"):
+        save_checkpoint(path, model, [Unsaveable(model.parameters())], Progress(2, 0.2))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

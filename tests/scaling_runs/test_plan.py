@@ -1,0 +1,135 @@
+"""Budgets x shapes -> cells."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+
+from fit.errors import UserError
+from models.flops import train_flops_per_token
+from scaling_runs.plan import CorpusSize, plan_single, plan_sweep
+from tests.configs import LOCAL_CORPUS, SWEEPS, config_of, plan_of
+
+SMALL_SWEEPS = ["isoflop_small", "isoflop_tiny"]
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_every_cell_spends_its_budget_to_half_a_step(sweep: str) -> None:
+    """Truth: D is the budget over FLOPs a token."""
+    for cell in plan_of(f"sweep={sweep}").cells:
+        spec = cell.spec
+        per_token = train_flops_per_token(spec.shape, spec.seq_len, spec.flop_convention)
+        assert abs(spec.tokens - cell.budget / per_token) <= spec.batch_tokens / 2
+        assert spec.flops == spec.tokens * per_token
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_no_two_cells_of_a_sweep_share_a_folder(sweep: str) -> None:
+    ids = [cell.cell_id for cell in plan_of(f"sweep={sweep}").cells]
+    assert len(set(ids)) == len(ids)
+
+
+def test_isoflop_small_is_what_was_asked_for() -> None:
+    """Truth: at least 4 budgets over 16x or more from about 2e11 FLOPs, at least 7 sizes each, nothing wrong."""
+    plan = plan_of("sweep=isoflop_small")
+    assert len(plan.budgets) >= 4
+    assert plan.budgets[-1] / plan.budgets[0] >= 16 - 1e-9
+    assert 1.5e11 < plan.budgets[0] < 2.5e11
+    for budget in plan.budgets:
+        assert len({cell.params for cell in plan.cells if cell.budget == budget}) >= 7
+    assert not plan.problems
+
+
+def test_isoflop_llama3_is_the_papers() -> None:
+    """Truth: arXiv 2407.21783, section 3.2.1."""
+    plan = plan_of("sweep=isoflop_llama3")
+    assert plan.budgets == [6e18, 1e19, 3e19, 6e19, 1e20, 3e20, 6e20, 1e21, 3e21, 1e22]
+    sizes = [cell.params for cell in plan.cells]
+    assert min(sizes) == pytest.approx(40e6, rel=0.1)
+    assert max(sizes) == pytest.approx(16e9, rel=0.05)
+    rates = [cell.spec.recipe.lr for cell in plan.cells]
+    assert min(rates) == pytest.approx(2e-4, rel=0.02)
+    assert max(rates) == pytest.approx(4e-4, rel=0.02)
+    for cell in plan.cells:
+        assert cell.spec.recipe.warmup_steps == min(2000, round(0.2 * cell.spec.steps))
+    assert {problem.code for problem in plan.problems} <= {"off-centre"}
+
+
+def test_isoflop_gpu_has_batches_that_eight_gpus_share() -> None:
+    plan = plan_of("sweep=isoflop_gpu")
+    assert all(cell.spec.recipe.batch_size % 8 == 0 for cell in plan.cells)
+    assert not plan.problems
+
+
+def test_sizes_are_even_in_log_params_about_the_expected_optimum() -> None:
+    """Truth: the grid that was asked for, on a ladder fine enough to hold it."""
+    fine = [
+        "model.heads=1",
+        "model.width_step=2",
+        "model.aspect=1e9",
+        "sweep.expected_params=1e6",
+        "sweep.seeds=[1]",
+    ]
+    plan = plan_of("sweep=isoflop_small", *fine)
+    for budget in plan.budgets:
+        logs = sorted(math.log(cell.params) for cell in plan.cells if cell.budget == budget)
+        gaps = [b - a for a, b in itertools.pairwise(logs)]
+        assert gaps == pytest.approx([2 * math.log(4) / 6] * 6, abs=0.04)
+        centre = math.log(1e6 * (budget / 2e11) ** 0.62)
+        assert sum(logs) / len(logs) == pytest.approx(centre, abs=0.03)
+
+
+def test_repeats_differ_by_seed_alone() -> None:
+    plan = plan_of("sweep=isoflop_tiny", "sweep.seeds=[3]")
+    by_shape: dict[tuple[object, ...], list[int]] = {}
+    for cell in plan.cells:
+        by_shape.setdefault((cell.budget, cell.spec.shape, cell.spec.steps), []).append(cell.spec.seed)
+    assert all(seeds == [0, 1, 2] for seeds in by_shape.values())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "code"),
+    [
+        (["sweep.expected_params=1e2"], "off-centre"),
+        (["sweep.min_params=8e3"], "off-centre"),
+        (["sweep.sizes=2"], "too-few-sizes"),
+        (["recipe.batch_tokens=16384"], "few-steps"),
+        (
+            ["sweep.budgets=[1e15]", "sweep.expected_params=1e3", "sweep.expected_exponent=0.01"],
+            "repeated-data",
+        ),
+        (["recipe.batch_tokens=65536"], "rounding"),
+    ],
+)
+def test_what_is_wrong_with_a_plan_is_said_before_anything_is_spent(overrides: list[str], code: str) -> None:
+    clean = {problem.code for problem in plan_of("sweep=isoflop_tiny").problems}
+    found = {problem.code for problem in plan_of("sweep=isoflop_tiny", *overrides).problems}
+    assert code not in clean
+    assert code in found
+
+
+def test_a_budget_below_one_step_is_refused() -> None:
+    with pytest.raises(UserError, match=r"budget of 1e\+05 FLOPs is too small: one step of the w4-d2-h2"):
+        plan_of("sweep=isoflop_tiny", "sweep.budgets=[1e5]")
+
+
+def test_bounds_that_leave_no_size_are_refused() -> None:
+    with pytest.raises(UserError, match=r"no sizes are left at 7e\+09 FLOPs"):
+        plan_of("sweep=isoflop_tiny", "sweep.min_params=1e6")
+
+
+def test_a_corpus_enters_every_cells_identity() -> None:
+    """The same plan over other text shares no folder."""
+    config = config_of("sweep=isoflop_tiny")
+    other = CorpusSize("1" * 64, 257, LOCAL_CORPUS.train_tokens)
+    ours = {cell.cell_id for cell in plan_sweep(config, LOCAL_CORPUS, "fp32").cells}
+    assert not ours & {cell.cell_id for cell in plan_sweep(config, other, "fp32").cells}
+
+
+def test_one_cell_needs_a_budget_and_a_width() -> None:
+    with pytest.raises(UserError, match=r"give sweep=NAME, or both budget=FLOPS and model\.width=WIDTH"):
+        plan_single(config_of("budget=1e12"), LOCAL_CORPUS, "fp32")
+    plan = plan_single(config_of("budget=1e12", "model.width=64"), LOCAL_CORPUS, "fp32")
+    assert [cell.spec.shape.width for cell in plan.cells] == [64]
