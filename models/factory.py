@@ -8,10 +8,7 @@ from typing import Any
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from transformers.models.llama.modeling_llama import LlamaRMSNorm
-
 from models.attention import NAMES, Kernel
-from models.kernels import RMSNorm
 from models.shapes import Shape
 
 ROPE_THETA = 500_000.0
@@ -38,19 +35,9 @@ def build_model(
     with torch.random.fork_rng(devices=[]), torch.device("meta") if device == "meta" else nullcontext():
         torch.manual_seed(seed)
         model = architecture(config)
-    if device == "cpu":
-        _use_own_norms(model)
-    elif device != "meta":
+    if device != "meta":
         torch.nn.Module.to(model, device)
     return model
-
-
-def _use_own_norms(model: PreTrainedModel) -> None:
-    """Llama's norms as `models/kernels.py` computes them, on the same weights under the same names."""
-    for parent in list(model.modules()):
-        for name, module in parent.named_children():
-            if isinstance(module, LlamaRMSNorm):
-                setattr(parent, name, RMSNorm(module.weight, module.variance_epsilon))
 
 
 def _config(shape: Shape, seq_len: int, init_std: float) -> LlamaConfig | GPT2Config:
