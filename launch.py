@@ -10,13 +10,14 @@ A sweep runs in `scaling_runs/sweeper.py`, which Hydra starts in place of `main`
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 
 import hydra
 from omegaconf import DictConfig
 
 from scaling_runs.config import register, typed
-from scaling_runs.usage import plain_errors, ranks_replace_launchers
+from scaling_runs.usage import plain_errors, ranks_replace_launchers, refuse_misread, stop_as_by_ctrl_c
 
 register()
 
@@ -26,11 +27,13 @@ def main(config: DictConfig) -> None:
     """One job: the cell that a sweep names, or the one that budget= and model.width= describe."""
     from scaling_runs.job import run_job  # torch is loaded here, so that a misspelt option is told at once
 
-    with plain_errors() if config.cell is None else nullcontext():  # a sweep hears of what its cells raise
+    with plain_errors() if config.sweep is None else nullcontext():  # a sweep hears of what its cells raise
         run_job(typed(config))
 
 
 if __name__ == "__main__":
     with plain_errors():
+        stop_as_by_ctrl_c()
+        refuse_misread(sys.argv[1:])
         ranks_replace_launchers()
         main()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch.optim import Optimizer
+
+from scaling_runs.files import whole_file
 
 
 @dataclass
@@ -24,18 +25,14 @@ class Progress:
 def save_checkpoint(
     path: Path, model: torch.nn.Module, optimizers: Sequence[Optimizer], progress: Progress
 ) -> None:
-    """Write to a temporary name, flush to the disk and rename: a reader sees the old file or the new one, whole."""
+    """Write a checkpoint: a reader, or a crash half-way, sees the old file or the new one, whole."""
     state = {
         "model": model.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "progress": {"step": progress.step, "wall_s": progress.wall_s},
     }
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+    with whole_file(path) as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def load_checkpoint(path: Path, model: torch.nn.Module, optimizers: Sequence[Optimizer]) -> Progress:

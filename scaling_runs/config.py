@@ -18,6 +18,9 @@ from scaling_runs.data import DataConfig
 from scaling_runs.recipe import RecipeConfig
 from scaling_runs.usage import choices
 
+MAX_SIZES = 1000
+MAX_PARAMS = 1e14
+"""Ten times what the largest known model has."""
 FOLDER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 FOLDERS_OF_THE_STORE = ("cells", "locks")
 
@@ -119,8 +122,10 @@ class SweepConfig:
                 f"sweep.seeds is {list(self.seeds)}; give one positive number, or one for each of the "
                 f"{len(self.budgets)} budgets"
             )
-        if self.sizes < 1 or self.gpus < 1:
-            raise UserError("sweep.sizes and sweep.gpus must be at least 1")
+        if not 1 <= self.sizes <= MAX_SIZES:
+            raise UserError(f"sweep.sizes is {self.sizes}; it must be 1 to {MAX_SIZES}, such as 7")
+        if self.gpus < 1:
+            raise UserError(f"sweep.gpus is {self.gpus}; it must be at least 1")
         if not 1 < self.span < math.inf:
             raise UserError(f"sweep.span is {self.span}; it must be above 1, such as 6")
         if not math.isfinite(self.expected_exponent):
@@ -129,11 +134,23 @@ class SweepConfig:
             )
         expected = {"expected_params": self.expected_params, "expected_at_flops": self.expected_at_flops}
         _require_positive("sweep", **{name: value for name, value in expected.items() if value != MISSING})
+        if MISSING not in expected.values():
+            self._require_possible_sizes()
         if not 0 <= self.min_params < self.max_params:
             raise UserError(
                 f"sweep.min_params is {self.min_params:g} and sweep.max_params {self.max_params:g}; the first must be "
                 f"the smaller, and neither negative"
             )
+
+    def _require_possible_sizes(self) -> None:
+        """Before a ladder is climbed to where no model is."""
+        for budget in self.budgets:
+            optimum = self.expected_optimum(budget)
+            if not min(optimum * self.span, self.max_params) <= MAX_PARAMS:
+                raise UserError(
+                    f"sweep.budgets holds {budget:g}, where the optimum is expected at {optimum:.3g} params, more than "
+                    f"any model has; lower the budget, sweep.expected_params or sweep.expected_exponent"
+                )
 
     def seeds_of(self, budget: float) -> int:
         return self.seeds[self.budgets.index(budget)] if len(self.seeds) > 1 else self.seeds[0]
@@ -226,7 +243,7 @@ def typed(config: DictConfig) -> Config:
 def _refuse_added(group: DictConfig, schema: type[Any], prefix: str) -> None:
     """UserError for an option that no dataclass has, as `+name=value` can add."""
     names = [item.name for item in dataclasses.fields(schema)]
-    for key in group:
+    for key in map(str, group):
         if key not in names:
             raise UserError(f"'{prefix}{key}' is not an option; {choices(f'{prefix}{key}')}")
         below = OmegaConf.get_type(group, key)

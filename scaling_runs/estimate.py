@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from models.factory import build_model
@@ -22,7 +25,9 @@ from scaling_runs.train import (
     next_token_loss,
 )
 
-TRIAL_STEPS = 4
+TRIAL_S = 0.12
+"""Seconds of steps that a trial times, after one to warm up."""
+TRIAL_MIN_STEPS, TRIAL_MAX_STEPS = 3, 50
 TRIAL_MAX_STEP_FLOPS = 3e10
 """Larger steps would make a dry run slow; they are estimated from the peak."""
 
@@ -77,7 +82,8 @@ class _Trials:
         step_flops = spec.batch_tokens * train_flops_per_token(spec.shape, spec.seq_len, "exact")
         if step_flops > TRIAL_MAX_STEP_FLOPS or torch.cuda.is_available():
             device = "cuda:0" if torch.cuda.is_available() else "cpu"
-            return _work(cell) / (peak_flops_per_s(device, spec.precision) * TYPICAL_MFU)
+            with _threads(self.threads):
+                return _work(cell) / (peak_flops_per_s(device, spec.precision) * TYPICAL_MFU)
         key = (spec.shape, spec.seq_len, spec.recipe.batch_size, spec.recipe.optimizer, spec.precision)
         if key not in self.known:
             self.known[key] = _trial(spec, self.threads)
@@ -86,29 +92,46 @@ class _Trials:
 
 
 def _trial(spec: CellSpec, threads: int) -> tuple[float, float]:
-    """(seconds a step, seconds an evaluated token) on this CPU; the threads in use are left as they were."""
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    """(seconds a step, seconds an evaluated token) on this CPU."""
+    with _threads(threads):
         runtime = Runtime(precision=spec.precision)
         model = build_model(spec.shape, seq_len=spec.seq_len, seed=0, init_std=spec.recipe.init_std)
         step = TrainStep(
-            model, build_optimizers(model, spec.recipe), replace(spec, steps=TRIAL_STEPS + 1), runtime
+            model, build_optimizers(model, spec.recipe), replace(spec, steps=TRIAL_MAX_STEPS), runtime
         )
-        windows = torch.randint(spec.shape.vocab_size, (spec.recipe.batch_size, spec.seq_len + 1)).numpy()
-        step(windows, 0)
-        times = []
-        for i in range(TRIAL_STEPS):
-            started = time.perf_counter()
-            step(windows, i + 1)
-            times.append(time.perf_counter() - started)
-        rows = torch.randint(
-            spec.shape.vocab_size, (max(1, runtime.eval_tokens // spec.seq_len), spec.seq_len + 1)
-        )
-        started = time.perf_counter()
+        windows = _windows(spec, spec.recipe.batch_size)
+        rows = torch.from_numpy(_windows(spec, max(1, runtime.eval_tokens // spec.seq_len)))
+        step_s = _steady_s(lambda: step(windows, 1))
         with torch.no_grad():
-            next_token_loss(model, rows, spec, runtime)
-        eval_s = time.perf_counter() - started
+            eval_s = _steady_s(lambda: next_token_loss(model, rows, spec, runtime), at_least=1, for_s=0)
+    return step_s, eval_s / (len(rows) * spec.seq_len)
+
+
+def _windows(spec: CellSpec, rows: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(spec.shape.vocab_size, size=(rows, spec.seq_len + 1))
+
+
+def _steady_s(act: Callable[[], object], at_least: int = TRIAL_MIN_STEPS, for_s: float = TRIAL_S) -> float:
+    """Seconds of one call on a core of its own: the lower quartile of `at_least` or as many as `for_s` seconds hold.
+
+    The clock is that of this thread's work, so that it stands still while another process has the core.
+    """
+    act()
+    times: list[float] = []
+    until = time.monotonic() + for_s
+    while len(times) < at_least or (time.monotonic() < until and len(times) < TRIAL_MAX_STEPS):
+        started = time.thread_time()
+        act()
+        times.append(time.thread_time() - started)
+    return sorted(times)[len(times) // 4]
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Torch computes with `count` threads inside, and after it with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
     finally:
-        torch.set_num_threads(threads_before)
-    return sorted(times)[len(times) // 2], eval_s / (len(rows) * spec.seq_len)
+        torch.set_num_threads(before)

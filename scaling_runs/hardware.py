@@ -14,17 +14,18 @@ from fit.errors import UserError
 
 @dataclass(frozen=True)
 class Gpu:
-    """Dense peaks as the makers print them."""
+    """Peaks of dense matrix products as the makers print them, without sparsity."""
 
     bf16_flops_per_s: float
-    fp32_flops_per_s: float
+    tf32_flops_per_s: float
+    """Of fp32 numbers multiplied as TF32, which is how fp32 cells train on a GPU."""
     memory_bytes: float
 
 
 GPUS = {
-    "a100": Gpu(312e12, 19.5e12, 80e9),  # NVIDIA A100 80GB data sheet
-    "h100": Gpu(989e12, 67e12, 80e9),  # NVIDIA H100 SXM data sheet, without sparsity
-    "h200": Gpu(989e12, 67e12, 141e9),  # NVIDIA H200 SXM data sheet, without sparsity
+    "a100": Gpu(312e12, 156e12, 80e9),  # NVIDIA A100 80GB data sheet
+    "h100": Gpu(989e12, 494.5e12, 80e9),  # NVIDIA H100 SXM data sheet
+    "h200": Gpu(989e12, 494.5e12, 141e9),  # NVIDIA H200 SXM data sheet
 }
 TYPICAL_MFU = 0.4
 """Llama 3 reports 38 to 43% on H100s (arXiv 2407.21783, table 4)."""
@@ -47,14 +48,19 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
-@cache
 def peak_flops_per_s(device: str, precision: str) -> float:
-    """The machine's matrix-product peak with the threads in use: the maker's figure for a known GPU, else measured."""
+    """The device's matrix-product peak: the maker's figure for a known GPU, else measured with the threads in use."""
     if device.startswith("cuda"):
         name = torch.cuda.get_device_name(device).lower()
         for key, known in GPUS.items():
             if key in name:
-                return known.bf16_flops_per_s if precision == "bf16" else known.fp32_flops_per_s
+                return known.bf16_flops_per_s if precision == "bf16" else known.tf32_flops_per_s
+    return _measured_once(device, precision, torch.get_num_threads())
+
+
+@cache
+def _measured_once(device: str, precision: str, threads: int) -> float:
+    """Measured once a process for each number of threads: a cell may train with fewer than planned it."""
     return measured_matmul_flops_per_s(device, precision)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ from scaling_runs.config import Config
 from scaling_runs.data import Corpus, load_corpus
 from scaling_runs.planning import make_plan
 from scaling_runs.report import print_plan, say
-from scaling_runs.runtime import Runtime, join_ranks, start_runtime, world_size
+from scaling_runs.runtime import Runtime, from_rank_0, join_ranks, start_runtime
 from scaling_runs.spec import CellSpec
-from scaling_runs.store import CellFolder, Store
+from scaling_runs.store import CellBusy, CellFolder, Store
 from scaling_runs.tracking import track_cell
 from scaling_runs.train import Result, train_cell
 
@@ -46,10 +46,8 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
     """Train the cell of `folder` unless it is finished; its row of the run table.
 
     What goes wrong is written into the folder, for the sweep to report and the next run to try again, and raised.
+    CellBusy where another process trains the cell; nothing is written then, for the folder is that process's.
     """
-    done = folder.result()
-    if done is not None:
-        return done
     try:
         spec = folder.spec()
     except FileNotFoundError:
@@ -57,12 +55,15 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
             f"cell '{folder.path.name}' is not in the store '{config.store}'; start its sweep"
         ) from None
     runtime = start_runtime(spec, config.threads, Path(config.store) / "locks")
-    with folder.lock() if runtime.is_main else nullcontext():
+    with ExitStack() as held:
+        done = _take(folder, runtime, held)
+        if done is not None:
+            return done
         if runtime.is_main:
             folder.begin_attempt()
         try:
             corpus = load_corpus(spec.corpus, config.data.cache_dir)
-            with track_cell(config, spec, folder, runtime) as observe:
+            with track_cell(config, spec, runtime) as observe:
                 result = train_cell(spec, corpus, folder, runtime, observe)
             row = result_row(spec, corpus, result, runtime)
         except Exception as error:
@@ -72,6 +73,21 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
         if runtime.is_main:
             folder.write_result(row)
     return row
+
+
+def _take(folder: CellFolder, runtime: Runtime, held: ExitStack) -> dict[str, Any] | None:
+    """Lock the cell until `held` closes, on behalf of all ranks; its result, where it is finished."""
+    found: CellBusy | dict[str, Any] | None = None
+    if runtime.is_main:
+        try:
+            held.enter_context(folder.lock())
+            found = folder.result()
+        except CellBusy as busy:
+            found = busy
+    found = from_rank_0(found)  # type: ignore[assignment]
+    if isinstance(found, CellBusy):
+        raise found
+    return found
 
 
 def result_row(spec: CellSpec, corpus: Corpus, result: Result, runtime: Runtime) -> dict[str, Any]:
@@ -108,7 +124,7 @@ def result_row(spec: CellSpec, corpus: Corpus, result: Result, runtime: Runtime)
         "wall_s": round(result.wall_s, 3),
         "tokens_per_s": round(tokens_per_s, 1),
         "mfu": round(flops["flops_exact"] / result.wall_s / runtime.peak_flops_per_s, 5),
-        "ranks": world_size(),
+        "ranks": runtime.world_size,
         "status": "finished",
     }
 

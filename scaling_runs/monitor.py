@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from tqdm import tqdm
 
@@ -34,13 +35,28 @@ def watching(store: Store, cells: Sequence[Cell]) -> Iterator[None]:
         thread.join()
 
 
+@dataclass(frozen=True)
+class _Ended:
+    """A cell that came to its end, and how."""
+
+    cell: Cell
+    number: int
+    """Cells that have ended with this one."""
+    outcome: str
+    failed: bool
+
+
 class _Watch:
     def __init__(self, store: Store, cells: Sequence[Cell]) -> None:
         self.store, self.cells = store, cells
         self.stop = threading.Event()
-        self.total = float(sum(cell.spec.flops for cell in cells))
         self.open = {cell.cell_id: cell for cell in cells}
-        self.finished_flops = 0.0
+        self.begun = dict.fromkeys(self.open, 0.0)
+        """FLOPs that each open cell has spent."""
+        self.ended_flops = 0.0
+        self.total = float(sum(cell.spec.flops for cell in cells))
+        """FLOPs to spend, less those that failed cells leave unspent."""
+        self.failed_before = {cell_id: store.cell(cell_id).failed_at() for cell_id in self.open}
         self.started = time.monotonic()
         self.look()  # cells of earlier runs count as done, and say nothing
         self.at_start = self.done_flops()
@@ -61,36 +77,58 @@ class _Watch:
             self.show(bar)
 
     def show(self, bar: tqdm) -> None:
-        for cell, line in self.look():
+        for ended in self.look():
             if bar.disable:
-                share = self.done_flops() / self.total
-                print(f"{line}; {share:.0%} of the FLOPs, {self.time_left()} left", flush=True)
+                print(f"{self.line(ended)}; {self.share()}", flush=True)
+            elif ended.failed:
+                bar.write(self.line(ended), file=sys.stderr)
             else:
-                bar.set_postfix_str(f"{cell.spec.shape.name} {line.split(': ')[1]}")
-        bar.n = self.done_flops()
-        bar.refresh()
+                bar.set_postfix_str(f"{ended.cell.spec.shape.name} {ended.outcome}", refresh=False)
+        if not bar.disable:
+            bar.total, bar.n = self.total, self.done_flops()
+            bar.refresh()
 
-    def look(self) -> list[tuple[Cell, str]]:
-        """Cells that ended since the last look, each with a line."""
+    def look(self) -> list[_Ended]:
+        """Cells that ended since the last look."""
         ended = []
         for cell_id, cell in list(self.open.items()):
             folder = self.store.cell(cell_id)
-            result = folder.result()
-            if result is None:
+            self.begun[cell_id] = (
+                folder.progress_flops()
+            )  # before the result: a cell that ends drops its progress
+            result, failed_at = folder.result(), folder.failed_at()
+            if result is not None:
+                outcome = f"loss {result['loss']:.4f} in {duration(result['wall_s'])}"
+                self.ended_flops += cell.spec.flops
+            elif failed_at is not None and failed_at != self.failed_before[cell_id]:
+                outcome = f"failed: {_first_line(folder.failure())}"
+                self.ended_flops += self.begun[cell_id]
+                self.total -= cell.spec.flops - self.begun[cell_id]
+            else:
                 continue
-            del self.open[cell_id]
-            self.finished_flops += cell.spec.flops
-            number = len(self.cells) - len(self.open)
-            name = f"{cell.budget:.3g} FLOPs, {cell.spec.shape.name}, seed {cell.spec.seed}"
-            outcome = f"loss {result['loss']:.4f} in {duration(result['wall_s'])}"
-            ended.append((cell, f"[{number}/{len(self.cells)}] {name}: {outcome}"))
+            del self.open[cell_id], self.begun[cell_id]
+            ended.append(_Ended(cell, len(self.cells) - len(self.open), outcome, failed=result is None))
         return ended
 
+    def line(self, ended: _Ended) -> str:
+        cell = ended.cell
+        name = f"{cell.budget:.3g} FLOPs, {cell.spec.shape.name}, seed {cell.spec.seed}"
+        return f"[{ended.number}/{len(self.cells)}] {name}: {ended.outcome}"
+
+    def share(self) -> str:
+        share = self.done_flops() / self.total if self.total else 1.0
+        return f"{share:.0%} of the FLOPs, {self.time_left()} left"
+
     def done_flops(self) -> float:
-        return self.finished_flops + sum(self.store.cell(cell_id).progress_flops() for cell_id in self.open)
+        return self.ended_flops + sum(self.begun.values())
 
     def time_left(self) -> str:
+        to_do = self.total - self.done_flops()
         done = self.done_flops() - self.at_start
-        if done <= 0:
+        if done <= 0 < to_do:
             return "unknown time"
-        return duration((self.total - self.done_flops()) / done * (time.monotonic() - self.started))
+        return duration(to_do / done * (time.monotonic() - self.started) if to_do > 0 else 0)
+
+
+def _first_line(reason: str | None) -> str:
+    return (reason or "no reason is recorded").splitlines()[0]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from fit.errors import UserError
 from scaling_runs.config import Config
+from scaling_runs.data import Batches, validation_windows
 from scaling_runs.data.prepare import find_prepared, prepare
 from scaling_runs.estimate import Estimate, estimate_plan
 from scaling_runs.plan import CorpusSize, Plan, plan_single, plan_sweep
@@ -23,13 +25,15 @@ class TimedPlan:
 
 
 def make_plan(config: Config) -> TimedPlan:
-    """The plan of a sweep or of a single cell. UserError where it cannot be made."""
+    """The plan of a sweep or of a single cell. UserError where it cannot be made, or its results not be kept."""
     corpus = _corpus_size(config)
     precision = config.precision or ("bf16" if _hardware(config) else default_precision())
     planner = plan_sweep if config.sweep is not None else plan_single
     plan = planner(config, corpus, precision)  # type: ignore[arg-type]  # checked in Config
     estimate = from_rank_0(estimate_plan(plan, config) if rank() == 0 else None)
     assert isinstance(estimate, Estimate)
+    if not config.dry_run and rank() == 0:
+        _require_writable(config.store)
     return TimedPlan(plan, corpus, estimate)
 
 
@@ -48,7 +52,21 @@ def _corpus_size(config: Config) -> CorpusSize:
             prepare(config.data)
         wait_for_ranks()
         corpus = prepare(config.data)
+    Batches(corpus, config.model.seq_len, 1, config.seed)  # is there a batch, and a validation set?
+    validation_windows(corpus, config.model.seq_len, config.val_tokens)
     return CorpusSize(corpus.fingerprint, corpus.vocab_size, corpus.train_tokens)
+
+
+def _require_writable(store: str) -> None:
+    """Make the store's folder. UserError where nothing can be kept in it."""
+    try:
+        Path(store).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=store):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"store '{store}' can't be made, or written to ({error.strerror}); choose another folder"
+        ) from error
 
 
 def _declared(config: Config) -> CorpusSize:

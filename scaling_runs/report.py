@@ -68,21 +68,22 @@ def print_problems(timed: TimedPlan) -> None:
 
 
 def count(value: float) -> str:
-    """1,234,567 as 1.23M."""
+    """1,234,567 as 1.23M: three digits, of 1 to 999 of a unit."""
     for size, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
-        if value >= size:
+        if value >= 0.9995 * size:
             return f"{value / size:.3g}{suffix}"
     return f"{value:.0f}"
 
 
 def duration(seconds: float) -> str:
     """Seconds as 45s, 3m20s, 2h05m, 3.4d or 2.1y."""
-    if seconds < 60:
-        return f"{seconds:.0f}s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)}m{int(seconds % 60):02d}s"
-    if seconds < 48 * 3600:
-        return f"{int(seconds // 3600)}h{int(seconds % 3600 // 60):02d}m"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 48 * 3600:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
     days = seconds / 86400
     return f"{days:.1f}d" if days < 730 else f"{days / 365.25:.1f}y"
 

@@ -82,8 +82,12 @@ class Runtime:
         return peak_flops_per_s(self.device, self.precision) * self.world_size
 
     def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
-        """The model as ranks train it together, compiled where that is on."""
-        network = DistributedDataParallel(model) if self.world_size > 1 else model
+        """The model as ranks train it together, compiled where that is on.
+
+        Buffers are constants here. To exchange them on each forward pass would hang where the ranks evaluate unequal
+        numbers of windows.
+        """
+        network = DistributedDataParallel(model, broadcast_buffers=False) if self.world_size > 1 else model
         return torch.compile(network) if self.compile else network  # type: ignore[return-value]
 
     @property

@@ -23,15 +23,18 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from scaling_runs.files import read_json, write_json, write_text
+from fit.errors import UserError
+from scaling_runs.files import read_json, remove_abandoned, write_json, write_text
 from scaling_runs.spec import CellSpec, spec_from_dict
 
 Status = Literal["finished", "failed", "running", "waiting"]
 Record = dict[str, float]
 PROGRESS_EVERY_S = 1.0
+FINAL_LOSS = "val_loss"
+"""Only the last record of a curve has it."""
 
 
-class CellBusy(RuntimeError):
+class CellBusy(UserError):
     """Another process is training this cell."""
 
 
@@ -60,6 +63,13 @@ class CellFolder:
         record = _read_if_there(self.path / "failure.json")
         return None if record is None else str(record["reason"])
 
+    def failed_at(self) -> int | None:
+        """When the last attempt failed, in nanoseconds by the file system's clock; None where it did not."""
+        try:
+            return (self.path / "failure.json").stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+
     def status(self) -> Status:
         if (self.path / "result.json").exists():
             return "finished"
@@ -73,20 +83,27 @@ class CellFolder:
         return float(progress["flops"]) if progress else 0.0
 
     def curve(self) -> list[Record]:
-        """Every record of metrics.jsonl, in order; none where there is no such file."""
+        """Every record of metrics.jsonl, in order, less a last line that a kill cut short; none without the file."""
         if not self.metrics_file.exists():
             return []
-        return [json.loads(line) for line in self.metrics_file.read_text().splitlines() if line]
+        lines = self.metrics_file.read_text().split("\n")[:-1]
+        return [json.loads(line) for line in lines]
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the cell against other processes; CellBusy where one has it."""
         self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock", timeout=0)
         try:
-            with FileLock(self.path / ".lock", timeout=0):
-                yield
+            lock.acquire()
         except Timeout:
-            raise CellBusy(f"cell {self.path.name} is being trained by another process") from None
+            raise CellBusy(
+                f"cell '{self.path.name}' is being trained by another process; wait for its end and start again"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     @contextmanager
     def metrics(
@@ -94,14 +111,17 @@ class CellFolder:
     ) -> Iterator[Callable[[Record], None]]:
         """A function that appends one record, and passes it on to `then`.
 
-        Records past `up_to_step`, which a resumed cell will write again, go. With `write` false (ranks but the
-        first) records are dropped.
+        Records past `up_to_step` and that of the final loss, which a resumed cell will write again, go; those that
+        stay are passed on first, so that `then` sees the whole curve. With `write` false (ranks but the first) records
+        are dropped.
         """
         if not write:
             yield lambda record: None
             return
-        kept = [record for record in self._whole_records() if record["step"] <= up_to_step]
+        kept = [r for r in self.curve() if r["step"] <= up_to_step and FINAL_LOSS not in r]
         write_text(self.metrics_file, "".join(json.dumps(record) + "\n" for record in kept))
+        for record in kept:
+            then(record)
         last_heartbeat = -math.inf
         with self.metrics_file.open("a", buffering=1) as file:
 
@@ -117,13 +137,6 @@ class CellFolder:
 
             yield append
 
-    def _whole_records(self) -> list[Record]:
-        """The curve less a last line that a kill cut short."""
-        if not self.metrics_file.exists():
-            return []
-        lines = self.metrics_file.read_text().split("\n")[:-1]
-        return [json.loads(line) for line in lines]
-
     def write_spec(self, spec: CellSpec) -> None:
         write_json(self.path / "spec.json", dataclasses.asdict(spec))
 
@@ -137,7 +150,8 @@ class CellFolder:
         write_json(self.path / "failure.json", {"reason": reason, "details": details})
 
     def begin_attempt(self) -> None:
-        """Mark the cell as begun; a failure of an earlier attempt no longer holds once it is tried again."""
+        """Mark the cell as begun, under its lock; what an earlier attempt left half-written or failed at, goes."""
+        remove_abandoned(self.path)
         (self.path / "failure.json").unlink(missing_ok=True)
         if not (self.path / "progress.json").exists():
             write_json(self.path / "progress.json", {"step": 0, "flops": 0})

@@ -24,20 +24,20 @@ from scaling_runs.plan import Cell, Plan
 from scaling_runs.planning import make_plan
 from scaling_runs.report import duration, print_plan, print_problems, say, totals, what_differs
 from scaling_runs.runtime import from_rank_0, join_ranks, rank, require_even_shares, wait_for_ranks
-from scaling_runs.store import Store
+from scaling_runs.store import CellBusy, CellFolder, Store
 from scaling_runs.tracking import sync_command, track_sweep
 
 Launch = Callable[[Sequence[str]], Sequence[BaseException | None]]
 """Trains the cells of these ids; what went wrong with each, or None."""
-WORKER_DEATHS = 2
-"""A cell that was in the works this often when a worker died is taken to have killed it."""
+SUSPICIOUS_DEATHS = 2
+"""A cell that was in the works this often when a worker died may have killed it."""
+MAX_IDLE_DEATHS = 2
+"""Where workers die this often before they begin a cell, it is no cell's fault."""
 
 
-def run_sweep(config: Config, arguments: Sequence[str], launch: Launch) -> None:
-    """`python launch.py sweep=NAME`. Exits with 1 where cells failed; what could be fitted is reported all the same."""
-    if config.sweep is None:
-        raise UserError("a sweep needs a grid; give sweep=NAME")
-    _refuse_lists(arguments)
+def run_sweep(config: Config, launch: Launch) -> None:
+    """`python launch.py sweep=NAME`. Exits with 1 where a cell failed or no law came out, once all else is reported."""
+    _refuse_options_of_one_cell(config)
     started = time.monotonic()
     join_ranks()
     timed = make_plan(config)
@@ -57,45 +57,67 @@ def run_sweep(config: Config, arguments: Sequence[str], launch: Launch) -> None:
     with watching(store, plan.cells):
         train_all(store, _longest_first(plan, timed.estimate.cell_s), launch)
     if rank() == 0:
-        failed = conclude(config, plan, store, wall_s=time.monotonic() - started)
-        if failed:
+        whole = conclude(config, plan, store, wall_s=time.monotonic() - started)
+        if not whole:
             sys.exit(1)
 
 
 def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
-    """Launch what is not finished; where a worker dies, launch what it left, less a cell that keeps killing workers."""
+    """Launch what is not finished, in this order; where a worker dies, launch what is left of it.
+
+    A worker that dies takes its neighbours along, and none says whose fault it was: a cell that was in the works at
+    `SUSPICIOUS_DEATHS` is launched alone, after the others, and has failed where its worker dies once more.
+    """
     deaths: Counter[str] = Counter()
-    gone: set[str] = set()
-    while True:
-        todo = from_rank_0(
-            [c.cell_id for c in cells if store.cell(c.cell_id).result() is None and c.cell_id not in gone]
-        )
-        assert isinstance(todo, list)
-        if not todo:
-            return
+    failed_before = {cell.cell_id: store.cell(cell.cell_id).failed_at() for cell in cells}
+    ended: set[str] = set()
+    idle_deaths = 0
+    while todo := _todo(store, cells, ended):
+        batch = [cell_id for cell_id in todo if deaths[cell_id] < SUSPICIOUS_DEATHS] or todo[:1]
         try:
-            for cell_id, error in zip(todo, launch(todo), strict=True):
-                if error is not None and store.cell(cell_id).failure() is None and rank() == 0:
-                    store.cell(cell_id).write_failure(str(error) or type(error).__name__)
-            return
+            for cell_id, error in zip(batch, launch(batch), strict=True):
+                _record(store.cell(cell_id), error)
+            ended.update(batch)
         except Exception as error:  # each launcher has its own way to say that a worker died
-            running = [cell_id for cell_id in todo if store.cell(cell_id).status() == "running"]
-            if not running:
+            in_the_works = [cell_id for cell_id in batch if store.cell(cell_id).status() == "running"]
+            idle_deaths += not in_the_works
+            if idle_deaths >= MAX_IDLE_DEATHS:
                 raise
-            deaths.update(running)
-            for cell_id in running:
-                if deaths[cell_id] >= WORKER_DEATHS:
-                    gone.add(cell_id)
+            deaths.update(in_the_works)
+            for cell_id in in_the_works:
+                if deaths[cell_id] > SUSPICIOUS_DEATHS:
                     store.cell(cell_id).write_failure(
-                        f"its worker process died {WORKER_DEATHS} times ({error})"
+                        f"its worker process died {deaths[cell_id]} times, at last with no other beside it ({error})"
                     )
-            gone |= {cell_id for cell_id in todo if store.cell(cell_id).failure() is not None}
+            failed_at = {cell_id: store.cell(cell_id).failed_at() for cell_id in batch}
+            ended |= {
+                cell_id for cell_id in batch if failed_at[cell_id] not in (None, failed_before[cell_id])
+            }
 
 
-def conclude(config: Config, plan: Plan, store: Store, wall_s: float) -> list[str]:
-    """Write the run table, the fit and the figure, print the report; the ids of cells that failed."""
+def _record(cell: CellFolder, error: BaseException | None) -> None:
+    """Write what a launcher says went wrong, unless the cell's own process did, or the cell is another process's."""
+    if error is not None and not isinstance(error, CellBusy) and cell.failure() is None and rank() == 0:
+        cell.write_failure(str(error) or type(error).__name__)
+
+
+def _todo(store: Store, cells: Sequence[Cell], ended: set[str]) -> list[str]:
+    """What rank 0 finds neither finished nor ended in this run."""
+    mine = [
+        cell.cell_id
+        for cell in cells
+        if cell.cell_id not in ended and store.cell(cell.cell_id).result() is None
+    ]
+    todo = from_rank_0(mine)
+    assert isinstance(todo, list)
+    return todo
+
+
+def conclude(config: Config, plan: Plan, store: Store, wall_s: float) -> bool:
+    """Write the run table, the fit and the figure, print the report; whether nothing is missing from it."""
     folder = store.sweep_folder(plan.name)
-    table, fit_json, figure = folder / "runs.csv", folder / "fit.json", folder / "isoflop.png"
+    names = ("runs.csv", "fit.json", "isoflop.png", "summary.txt")
+    table, fit_json, figure, report = (folder / name for name in names)
     rows = table_rows(plan, store)
     write_text(table, to_csv(rows))
     failed = [row for row in rows if row["status"] != "finished"]
@@ -103,14 +125,14 @@ def conclude(config: Config, plan: Plan, store: Store, wall_s: float) -> list[st
         fit = fit_isoflop(load_runs(table))
     except UserError as error:
         say(f"\nno fit: {error}")
-        fit_json.unlink(missing_ok=True)
-        figure.unlink(missing_ok=True)
+        for stale in (fit_json, figure, report):
+            stale.unlink(missing_ok=True)
         summary: dict[str, Any] = {}
     else:
         write_fit(fit, fit_json)
         draw_isoflop(fit, figure)
         text = render(fit) + "\n\n" + what_differs(config, plan, fit)
-        write_text(folder / "summary.txt", text + "\n")
+        write_text(report, text + "\n")
         say("\n" + text)
         summary = _headline(fit)
     track_sweep(config, table, fit_json, figure, summary)
@@ -119,10 +141,10 @@ def conclude(config: Config, plan: Plan, store: Store, wall_s: float) -> list[st
     training_s = sum(row["wall_s"] or 0 for row in rows)
     write_json(folder / "sweep.json", {"wall_s": wall_s, "training_s": training_s, "flops": plan.flops})
     say(f"\n{duration(wall_s)} for this run, {duration(training_s)} of training in all cells")
-    say("files: " + ", ".join(str(path) for path in (table, fit_json, figure) if path.exists()))
+    say("files: " + ", ".join(str(path) for path in (table, fit_json, figure, report) if path.exists()))
     if (command := sync_command(config)) is not None:
         say(f"to see the curves on W&B: {command}")
-    return [str(row["run_id"]) for row in failed]
+    return not failed and fit_json.exists()
 
 
 def table_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
@@ -138,19 +160,28 @@ def table_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
                 "params": cell.params,
                 "tokens": spec.tokens,
                 "flops": spec.flops,
+                "loss": None,
                 "seed": spec.seed,
                 "width": spec.shape.width,
                 "wall_s": None,
                 "status": "failed",
-                "status_reason": folder.failure() or "it was not trained",
+                "status_reason": _why_unfinished(folder),
             }
-        rows.append({"budget": cell.budget, "status_reason": "", **result})
+        rows.append({"budget": cell.budget, **result})
     return sorted(rows, key=lambda row: (row["budget"], row["width"], row["seed"]))
+
+
+def _why_unfinished(folder: CellFolder) -> str:
+    """In one line."""
+    busy = "another process is training it" if folder.status() == "running" else "it was not trained"
+    return " ".join((folder.failure() or busy).split())
 
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Floats are written in full, so that nothing is lost on the way to the fit."""
-    columns = max((list(row) for row in rows), key=len)
+    longest_first = sorted(rows, key=len, reverse=True)  # a failed row has few columns
+    columns = dict.fromkeys(column for row in longest_first for column in row)
+    columns["status_reason"] = None
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
@@ -170,11 +201,18 @@ def _longest_first(plan: Plan, cell_s: dict[str, float]) -> list[Cell]:
     return sorted(plan.cells, key=lambda cell: -cell_s[cell.cell_id])
 
 
-def _refuse_lists(arguments: Sequence[str]) -> None:
-    """Hydra's own sweeps (`model.head_width=8,16`) would be taken for one value here."""
-    for argument in arguments:
-        value = argument.partition("=")[2]
-        if "," in value and not value.startswith(("[", "{", "'", '"')):
+def _refuse_options_of_one_cell(config: Config) -> None:
+    """What a sweep would not heed."""
+    if config.sweep is None:
+        raise UserError("a sweep needs a grid; give sweep=NAME")
+    for option, value, instead in (
+        ("budget", config.budget, "sweep.budgets"),
+        ("model.width", config.model.width, "sweep.sizes and sweep.span"),
+        ("seed", config.seed or None, "sweep.seeds, a number of seeds"),
+        ("cell", config.cell, "sweep.sizes and sweep.budgets"),
+    ):
+        if value is not None:
             raise UserError(
-                f"'{argument}' lists several values; a sweep takes one value an option: run it once for each"
+                f"{option}={value} is for one cell, and sweep={config.sweep.name} chooses its own by {instead}; "
+                f"leave one of the two out"
             )

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from scaling_runs.config import Config, TrackingConfig
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
-from scaling_runs.store import CellFolder, Record
+from scaling_runs.store import Record
 
 Observe = Callable[[Record], None]
+LOSSES = ("train_loss", "val_loss_probe", "val_loss")
 
 
 def group_of(config: Config) -> str:
@@ -29,10 +31,11 @@ def wandb_folder(config: Config) -> Path:
 
 
 @contextmanager
-def track_cell(config: Config, spec: CellSpec, folder: CellFolder, runtime: Runtime) -> Iterator[Observe]:
+def track_cell(config: Config, spec: CellSpec, runtime: Runtime) -> Iterator[Observe]:
     """A function that mirrors a record to W&B: one run a cell, named by its id, from rank 0.
 
-    A cell that goes on from a checkpoint begins with the records it has, so that its run is whole.
+    A cell that goes on from a checkpoint is to mirror the records that it has first, so that its run is whole. Losses
+    are drawn against FLOPs; each record holds step, tokens and FLOPs, any of which W&B takes as the axis.
     """
     if config.tracking.mode == "off" or not runtime.is_main:
         yield lambda record: None
@@ -43,12 +46,13 @@ def track_cell(config: Config, spec: CellSpec, folder: CellFolder, runtime: Runt
         name=f"{spec.shape.name}-{spec.flops:.2g}-s{spec.seed}",
         settings=dataclasses.asdict(spec) | {"flops": spec.flops, "tokens": spec.tokens},
     )
-    for record in folder.curve():
-        run.log(record)
+    run.draw_against("flops", LOSSES)
     try:
         yield run.log
-    finally:
-        run.finish()
+    except BaseException:
+        run.finish(exit_code=1)
+        raise
+    run.finish()
 
 
 def track_sweep(config: Config, table: Path, fit_json: Path, figure: Path, summary: dict[str, Any]) -> None:
@@ -67,19 +71,26 @@ def track_sweep(config: Config, table: Path, fit_json: Path, figure: Path, summa
 
 def sync_command(config: Config) -> str | None:
     """What uploads the offline logs; None where there are none."""
-    folders = sorted((wandb_folder(config) / "wandb").glob("offline-run-*"))
-    if config.tracking.mode != "offline" or not folders:
+    folder = wandb_folder(config) / "wandb"
+    if config.tracking.mode != "offline" or not any(folder.glob("offline-run-*")):
         return None
-    return f"wandb sync {wandb_folder(config) / 'wandb'}/offline-run-*"
+    return f"wandb sync {shlex.quote(str(folder))}/offline-run-*"
 
 
 class _Run:
-    """A W&B run that warns once and then stays silent where W&B fails."""
+    """A W&B run. Where W&B fails the run ends, and this process warns once, however many runs follow."""
+
+    warned: ClassVar[bool] = False
+    cannot_start: ClassVar[bool] = False
+    """It failed to start in this process: to try again would cost every cell another time-out."""
 
     def __init__(self, config: Config, *, id: str, name: str, settings: dict[str, Any]) -> None:
         self.run: Any = None
         tracking: TrackingConfig = config.tracking
         folder = wandb_folder(config)
+        if _Run.cannot_start:
+            return
+        _Run.cannot_start = True  # until it has
         with self._guard("start"):
             import wandb
 
@@ -101,6 +112,7 @@ class _Run:
                     silent=True, console="off", x_disable_stats=True, x_disable_meta=True
                 ),
             )
+            _Run.cannot_start = False
 
     @contextmanager
     def _guard(self, what: str) -> Iterator[None]:
@@ -108,9 +120,20 @@ class _Run:
             yield
         except Exception as error:  # W&B's own errors are many, and none of them is worth a cell
             self.run = None
-            print(
-                f"warning: W&B failed to {what} ({error}); its view of this run is not whole", file=sys.stderr
-            )
+            if not _Run.warned:
+                print(
+                    f"warning: W&B failed to {what} ({error}); training goes on, and its own files are whole",
+                    file=sys.stderr,
+                )
+            _Run.warned = True
+
+    def draw_against(self, axis: str, metrics: Sequence[str]) -> None:
+        """The axis that W&B's charts of `metrics` begin with."""
+        if self.run is not None:
+            with self._guard("define its charts"):
+                self.run.define_metric(axis, hidden=True)
+                for metric in metrics:
+                    self.run.define_metric(metric, step_metric=axis)
 
     def log(self, record: Record) -> None:
         if self.run is not None:
@@ -132,7 +155,7 @@ class _Run:
                 artifact.add_file(str(path))
             self.run.log_artifact(artifact)
 
-    def finish(self) -> None:
+    def finish(self, exit_code: int = 0) -> None:
         if self.run is not None:
             with self._guard("finish"):
-                self.run.finish()
+                self.run.finish(exit_code=exit_code)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch.optim import Optimizer
 
+from fit.errors import UserError
 from models.factory import build_model
 from models.flops import train_flops_per_token
 from scaling_runs.checkpoint import load_checkpoint, save_checkpoint
@@ -21,17 +22,17 @@ from scaling_runs.data import Batches, Corpus, validation_windows
 from scaling_runs.optim import build_optimizers, set_lr
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
-from scaling_runs.store import CellFolder, Record
+from scaling_runs.store import FINAL_LOSS, CellFolder, Record
 
 CHECKPOINT_EVERY_S = 20.0
 RECORDS = 100
 """Lines of metrics that a cell writes, however long it is."""
 EVALUATIONS_ON_THE_WAY = 4
 PROBE_SHARE = 32
-"""Evaluations on the way use 1/32 of the validation set; the final loss uses all of it."""
+"""Evaluations on the way use 1/32 of the validation set (`val_loss_probe`); the final loss (`val_loss`) all of it."""
 
 
-class CellFailed(RuntimeError):
+class CellFailed(UserError):
     """Training cannot go on: the reason is recorded and the sweep goes on without the cell."""
 
 
@@ -41,7 +42,7 @@ class Result:
 
     loss: float
     """Nats a token on the whole fixed validation set."""
-    loss_se: float
+    loss_se: float | None
     """Standard error of `loss` over validation windows: that of the set, shared by all cells."""
     wall_s: float
     """Seconds of training, evaluations apart."""
@@ -53,7 +54,8 @@ def train_cell(
     """Train `spec` from its last checkpoint, or from nothing, to its end; returns its final loss.
 
     Every rank of `runtime` calls this with the same arguments; rank 0 alone writes into `folder`. `observe` sees
-    each record once it is written. Raises CellFailed where the loss is no number.
+    each record of the curve: those of earlier attempts first, then each once it is written. Raises CellFailed where
+    the loss or the gradient is no number.
     """
     torch.manual_seed(spec.seed)
     model = build_model(
@@ -76,7 +78,7 @@ def train_cell(
     validation = validation_windows(corpus, spec.seq_len, spec.val_tokens)
     network = runtime.wrap(model)
     step_fn = TrainStep(network, optimizers, spec, runtime)
-    meter = Meter(spec)
+    meter = Meter(spec, runtime)
     clock = time.monotonic() - progress.wall_s
     saved_at = time.monotonic()
 
@@ -88,26 +90,21 @@ def train_cell(
             if evaluation_due(progress.step, spec.steps):
                 paused = time.monotonic()
                 probe = evaluate(network, validation[::PROBE_SHARE], spec, runtime)
-                record(
-                    {
-                        "step": progress.step,
-                        "tokens": meter.tokens(progress.step),
-                        "val_loss_probe": probe.loss,
-                    }
-                )
+                finite("validation loss", probe.loss, progress.step)
+                record(meter.place(progress.step) | {"val_loss_probe": probe.loss})
                 clock += time.monotonic() - paused
             if meter.due(progress.step):
                 progress.wall_s = time.monotonic() - clock
-                record(meter.read(progress.step, progress.wall_s, lr, grad_norm, runtime))
+                record(meter.read(progress.step, progress.wall_s, lr, grad_norm))
                 if runtime.agree(time.monotonic() - saved_at > CHECKPOINT_EVERY_S):
                     if runtime.is_main:
                         save_checkpoint(folder.checkpoint, model, optimizers, progress)
                     saved_at = time.monotonic()
         wall_s = time.monotonic() - clock
         final = evaluate(network, validation, spec, runtime)
-        if not math.isfinite(final.loss):
-            raise CellFailed(f"the final validation loss is {final.loss}; lower the recipe's learning rate")
-        record({"step": spec.steps, "tokens": spec.tokens, "flops": spec.flops, "val_loss": final.loss})
+        finite("validation loss", final.loss, spec.steps)
+        probe = Evaluation(final.window_losses[::PROBE_SHARE])
+        record(meter.place(spec.steps) | {"val_loss_probe": probe.loss, FINAL_LOSS: final.loss})
     return Result(loss=final.loss, loss_se=final.se, wall_s=wall_s)
 
 
@@ -160,13 +157,26 @@ def precision_of(spec: CellSpec, runtime: Runtime) -> AbstractContextManager[Any
 
 @dataclass(frozen=True)
 class Evaluation:
-    loss: float
-    se: float
+    """The loss on a set of windows."""
+
+    window_losses: torch.Tensor
+    """(n,) nats a token of each window."""
+
+    @property
+    def loss(self) -> float:
+        """Nats a token."""
+        return float(self.window_losses.mean())
+
+    @property
+    def se(self) -> float | None:
+        """Standard error of `loss` over windows; None where there is but one."""
+        n = len(self.window_losses)
+        return float(self.window_losses.std() / n**0.5) if n > 1 else None
 
 
 @torch.no_grad()
 def evaluate(network: torch.nn.Module, windows: np.ndarray, spec: CellSpec, runtime: Runtime) -> Evaluation:
-    """Mean loss in nats a token over `windows` (n, T+1), and its standard error over windows; shared by ranks."""
+    """The loss on `windows` (n, T+1); the ranks share the work and each has all of the answer."""
     network.eval()
     mine = torch.from_numpy(np.ascontiguousarray(windows[runtime.rank :: runtime.world_size]))
     losses = torch.zeros(len(windows), dtype=torch.float64)
@@ -176,7 +186,7 @@ def evaluate(network: torch.nn.Module, windows: np.ndarray, spec: CellSpec, runt
         losses[indices] = per_token.double().mean(dim=1).cpu()
     runtime.sum_over_ranks(losses)
     network.train()
-    return Evaluation(float(losses.mean()), float(losses.std() / len(losses) ** 0.5))
+    return Evaluation(losses)
 
 
 def _chunks(where: range, rows: torch.Tensor, size: int) -> Iterator[tuple[list[int], torch.Tensor]]:
@@ -190,11 +200,24 @@ def evaluation_due(step: int, steps: int) -> bool:
     return step < steps and (step * share) // steps != ((step - 1) * share) // steps
 
 
+def finite(what: str, value: float, step: int) -> float:
+    """`value`. Raises CellFailed where it is no number: training has diverged."""
+    if not math.isfinite(value):
+        raise CellFailed(
+            f"the {what} is {value} at step {step}, where a finite number is expected; lower the learning rate "
+            f"(recipe.lr, or recipe.muon_lr)"
+        )
+    return value
+
+
 class Meter:
     """Mean training loss between two records; read a hundred times a cell, so the device is seldom waited for."""
 
-    def __init__(self, spec: CellSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: CellSpec, runtime: Runtime) -> None:
+        self.spec, self.runtime = spec, runtime
+        self.peak_flops_per_s = (
+            runtime.peak_flops_per_s
+        )  # measured, it takes a while: before the clock starts
         self.flops_per_token = train_flops_per_token(spec.shape, spec.seq_len, "exact")
         self.sum, self.count = torch.zeros(()), 0
 
@@ -202,29 +225,28 @@ class Meter:
         self.sum = self.sum.to(loss.device) + loss
         self.count += 1
 
-    def tokens(self, step: int) -> int:
-        return step * self.spec.batch_tokens
-
     def due(self, step: int) -> bool:
         return step % max(1, self.spec.steps // RECORDS) == 0 or step == self.spec.steps
 
-    def read(
-        self, step: int, wall_s: float, lr: float, grad_norm: torch.Tensor, runtime: Runtime
-    ) -> dict[str, float]:
-        """The record of the steps since the last one. Raises CellFailed where their mean loss is no number."""
-        loss = float(runtime.mean_over_ranks(self.sum / self.count))
-        if not math.isfinite(loss):
-            raise CellFailed(f"the training loss is {loss} at step {step}; lower the recipe's learning rate")
-        self.sum, self.count = torch.zeros(()), 0
-        tokens_per_s = self.tokens(step) / wall_s
+    def place(self, step: int) -> Record:
+        """Where on the way `step` is: what every record begins with, so that any of the three can be a plot's axis."""
         return {
             "step": step,
-            "tokens": self.tokens(step),
+            "tokens": step * self.spec.batch_tokens,
             "flops": step * self.spec.flops // self.spec.steps,
+        }
+
+    def read(self, step: int, wall_s: float, lr: float, grad_norm: torch.Tensor) -> Record:
+        """The record of the steps since the last one. Raises CellFailed where their mean loss is no number."""
+        loss = finite("training loss", float(self.runtime.mean_over_ranks(self.sum / self.count)), step)
+        self.sum, self.count = torch.zeros(()), 0
+        place = self.place(step)
+        tokens_per_s = place["tokens"] / wall_s
+        return place | {
             "train_loss": loss,
             "lr": lr,
-            "grad_norm": float(grad_norm),
+            "grad_norm": finite("gradient norm", float(grad_norm), step),
             "tokens_per_s": tokens_per_s,
-            "mfu": tokens_per_s * self.flops_per_token / runtime.peak_flops_per_s,
+            "mfu": tokens_per_s * self.flops_per_token / self.peak_flops_per_s,
             "wall_s": wall_s,
         }

@@ -5,15 +5,25 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fit.errors import UserError
+
+WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
+"""Read before `plain_errors` sets it."""
+GROUPS = ("data", "model", "recipe", "sweep", "tracking")
+LISTS = ("data.paths", "sweep.budgets", "sweep.seeds")
+KINDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
 
 
 def ranks_replace_launchers() -> None:
@@ -22,26 +32,81 @@ def ranks_replace_launchers() -> None:
         sys.argv.append("hydra/launcher=basic")
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which a batch system or `timeout` sends: ends a run as Ctrl-C does, workers included."""
+
+
+def stop_as_by_ctrl_c() -> None:
+    """Let SIGTERM unwind the process rather than end it on the spot."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)  # one is enough; a second would cut the clearing up short
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Turn what a user can cause into one line on stderr and exit code 2; a bug keeps its traceback."""
-    wanted_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints and exits by itself
     try:
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        if wanted_traceback:
+        if WANTS_TRACEBACK:
             raise
-        sys.exit(_fail(_sentence(error)))
-    except KeyboardInterrupt:
-        print("\ninterrupted; run the same command again to go on from here", file=sys.stderr)
-        sys.exit(130)
+        _tell(f"error: {_sentence(error)}")
+        sys.exit(2)
+    except KeyboardInterrupt as interrupt:
+        _tell("\n" * sys.stderr.isatty() + "interrupted; run the same command again to go on from here")
+        sys.exit(128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT))
 
 
-def _fail(sentence: str) -> int:
+def refuse_lists(arguments: Sequence[str]) -> None:
+    """UserError for Hydra's own sweeps (`model.heads=1,2`), which would be taken for one value here."""
+    for override in OverridesParser.create().parse_overrides(list(arguments)):
+        if override.is_sweep_override():
+            raise UserError(_several(str(override.input_line)))
+
+
+def refuse_misread(arguments: Sequence[str]) -> None:
+    """UserError for what Hydra would answer with its usage or a traceback: `--seed=1`, and a group without a name."""
+    for argument in arguments:
+        name, _, value = argument.lstrip("-").partition("=")
+        name = name.replace("-", "_")
+        if argument.startswith("--") and name.partition(".")[0] in _keys(""):
+            example = {"": "true" if name == "dry_run" else "VALUE"}.get(value, value)
+            raise UserError(
+                f"'{argument}' can't be read; options are written without dashes, as in {name}={example}"
+            )
+        if value == "null" and name in GROUPS:
+            raise UserError(f"'{argument}' names no file of configs/{name}/; name one or leave {name} out")
+
+
+def choices(key: str) -> str:
+    """The options that `key` may have meant, from the config's own dataclasses."""
+    if key.startswith("hydra"):
+        return "it is of Hydra's own, which `python launch.py --cfg hydra` lists"
+    parent, _, name = key.rpartition(".")
+    options = _keys(parent)
+    while parent and not options:  # the mistake is further left
+        parent, _, name = parent.rpartition(".")
+        options = _keys(parent)
+    prefix = f"{parent}." if parent else ""
+    near = difflib.get_close_matches(name, options, 1)
+    hint = f"did you mean {prefix}{near[0]}? " if near else ""
+    return f"{hint}options{' of ' + parent if parent else ''}: {', '.join(options)}"
+
+
+def _tell(line: str) -> None:
     if int(os.environ.get("RANK", "0")) == 0:
-        print(f"error: {sentence}", file=sys.stderr)
-    return 2
+        print(line, file=sys.stderr)
+
+
+def _several(argument: str) -> str:
+    name, _, values = argument.partition("=")
+    instead = f"write {name}=[{values}]" if name in LISTS else "run once for each"
+    return f"'{argument}' gives several values, where one is expected; {instead}"
 
 
 def _sentence(error: BaseException) -> str:
@@ -51,15 +116,38 @@ def _sentence(error: BaseException) -> str:
         return str(user_error)
     if isinstance(error, MissingConfigException):
         return _missing_group(error)
+    if isinstance(error, OverrideParseException):
+        return f"'{error.override}' can't be read; options are written name=value, as in budget=1e12"
+    text = str(error)
+    if ambiguous := re.search(r"Ambiguous value for argument '(.+)'|Sweep parameters '(.+)' requires", text):
+        return _several(ambiguous.group(1) or ambiguous.group(2))
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    text = " ".join(str(error).split())
     key = _key_of(error, cause)
-    if "not in" in str(cause) and key:
-        return f"'{key}' is not an option; {_choices(key)}"
     reason = str(getattr(cause, "msg", None) or cause).splitlines()[0].strip()
+    if "not in" in reason and key:
+        return f"'{key}' is not an option; {choices(key)}"
+    if key and (wrong := _wrong_type(key, reason)):
+        return wrong
     if key and key not in reason:
         return f"{key}: {reason}"
-    return reason or text
+    return reason or " ".join(text.split())
+
+
+def _wrong_type(key: str, reason: str) -> str | None:
+    """OmegaConf's words for a value of the wrong type, as a sentence."""
+    if found := re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", reason):
+        return f"{key} is '{found.group(1)}'; it must be {KINDS.get(found.group(2), found.group(2))}"
+    if found := re.search(r"Value '(.*)' is not a valid bool", reason):
+        return f"{key} is '{found.group(1)}'; it must be true or false"
+    if "is not a ListConfig" in reason:
+        return f"{key} is one value; it must be a list, as in {key}=[a,b]"
+    if "missing mandatory value" in reason or "Missing mandatory value" in reason:
+        return f"{key} has no value; give it one"
+    if "does not support deletion" in reason:
+        return f"'~{key}' can't be; an option can be changed and not taken away"
+    if "is not Optional" in reason or "Non optional field" in reason:
+        return f"{key} is null; it must have a value"
+    return None
 
 
 def _find_user_error(error: BaseException | None) -> UserError | None:
@@ -79,33 +167,23 @@ def _key_of(error: BaseException, cause: BaseException) -> str:
 
 
 def _missing_group(error: MissingConfigException) -> str:
-    name = error.missing_cfg_file or ""
-    options = sorted(error.options or [])
-    group, _, value = str(name).rpartition("/")
+    name, options = str(error.missing_cfg_file or ""), sorted(error.options or [])
+    group, _, value = name.rpartition("/")
     near = difflib.get_close_matches(value, options, 1)
-    hint = f"; did you mean {group}={near[0]}?" if near else ""
-    return f"'{group}={value}' is unknown{hint} choose one of {', '.join(options)}".replace(
-        " choose", "; choose", 1
-    )
+    hint = f"did you mean {group}={near[0]}? " if near else ""
+    return f"'{group}={value}' is unknown; {hint}choose one of {', '.join(options)}"
 
 
-def _choices(key: str) -> str:
-    """The options that `key` may have meant, from the config's own dataclasses."""
-    from scaling_runs.config import Config
-
-    parent, _, name = key.rpartition(".")
-    options = _keys(OmegaConf.structured(Config), parent)
-    near = difflib.get_close_matches(name, options, 1)
-    prefix = f"{parent}." if parent else ""
-    hint = f"did you mean {prefix}{near[0]}? " if near else ""
-    return f"{hint}options{' of ' + parent if parent else ''}: {', '.join(options)}"
-
-
-def _keys(config: object, parent: str) -> list[str]:
-    from scaling_runs.config import SweepConfig
+def _keys(parent: str) -> list[str]:
+    """What can be set below `parent`; nothing where there is no such group."""
+    from scaling_runs.config import Config, SweepConfig
 
     if parent == "sweep":
-        config = OmegaConf.structured(SweepConfig)
-    elif parent:
-        config = OmegaConf.select(config, parent)  # type: ignore[arg-type]
-    return sorted(str(key) for key in config) if OmegaConf.is_dict(config) else []  # type: ignore[attr-defined]
+        group: Any = OmegaConf.structured(SweepConfig)
+    else:
+        group = OmegaConf.structured(Config)
+        try:
+            group = OmegaConf.select(group, parent) if parent else group
+        except OmegaConfBaseException:
+            return []
+    return sorted(str(key) for key in group) if OmegaConf.is_dict(group) else []

@@ -19,13 +19,18 @@ class IsoflopSweeper(Sweeper):
     """Plans the grid, trains what is not done through the configured launcher, fits and reports."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from scaling_runs.config import typed
+
         self.config = config
+        self.settings = typed(config)  # before the launcher, which loads torch: what is wrong is told at once
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        from scaling_runs.config import typed
+        from scaling_runs.usage import refuse_lists
+
+        refuse_lists(arguments)
         from scaling_runs.sweeper import run_sweep
 
         def launch(cell_ids: Sequence[str]) -> list[BaseException | None]:
@@ -36,8 +41,7 @@ class IsoflopSweeper(Sweeper):
                 job._return_value if isinstance(job._return_value, BaseException) else None for job in returns
             ]
 
-        assert self.config is not None  # Hydra calls setup first
-        run_sweep(typed(self.config), arguments, launch)
+        run_sweep(self.settings, launch)
 
 
 @dataclass

@@ -17,7 +17,7 @@ CASES = [(sweep, family) for sweep in SWEEPS for family in ("llama", "gpt2")]
 
 
 def blocks_counted(shape: Shape, seq_len: int) -> tuple[int, int]:
-    """As `counted_flops`, for any depth in the time of three layers: blocks are equal, so the counter sees one and two."""
+    """As `counted_flops`, in the time of three layers at any depth: blocks are equal, so one and two are counted."""
     one, two = (counted_flops(replace(shape, depth=depth), seq_len) for depth in (1, 2))
     more = shape.depth - 1
     return one[0] + more * (two[0] - one[0]), one[1] + more * (two[1] - one[1])

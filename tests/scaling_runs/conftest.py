@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
+from models.factory import build_model
 from models.shapes import Shape
 from scaling_runs.data import Corpus, DataConfig
 from scaling_runs.data.prepare import prepare
@@ -83,3 +85,9 @@ def spec_for(corpus: Corpus, **changes: object) -> CellSpec:
         precision="fp32",
     )
     return dataclasses.replace(spec, **changes)  # type: ignore[arg-type]
+
+
+def untrained(spec: CellSpec, **changes: object) -> PreTrainedModel:
+    """The model of `spec` before its first step."""
+    settings = {"seq_len": spec.seq_len, "seed": 0, "init_std": spec.recipe.init_std} | changes
+    return build_model(spec.shape, **settings)  # type: ignore[arg-type]

@@ -1,0 +1,168 @@
+"""How long a plan will take."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from fit.errors import UserError
+from models.flops import forward_flops_per_token, train_flops_per_token
+from scaling_runs import estimate
+from scaling_runs.config import Config
+from scaling_runs.estimate import estimate_plan
+from scaling_runs.hardware import GPUS, TYPICAL_MFU, workers
+from scaling_runs.plan import Cell, Plan
+from scaling_runs.train import EVALUATIONS_ON_THE_WAY, PROBE_SHARE
+from tests.configs import config_of, plan_of
+
+
+def longer(cell: Cell, times: int) -> Cell:
+    return dataclasses.replace(cell, spec=dataclasses.replace(cell.spec, steps=times * cell.spec.steps))
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return config_of("sweep=isoflop_tiny")
+
+
+@pytest.fixture(scope="module")
+def cell() -> Cell:
+    return plan_of("sweep=isoflop_tiny").cells[0]
+
+
+def test_named_hardware_is_timed_by_its_peak_and_a_typical_utilisation() -> None:
+    """Truth: the closed form: FLOPs of training and of every evaluation over GPUs x peak x utilisation."""
+    config, plan = config_of("sweep=isoflop_gpu"), plan_of("sweep=isoflop_gpu")
+    timed = estimate_plan(plan, config)
+    rate = 8 * GPUS["h100"].bf16_flops_per_s * TYPICAL_MFU
+    for cell in plan.cells:
+        spec = cell.spec
+        evaluated = spec.val_tokens * (1 + EVALUATIONS_ON_THE_WAY / PROBE_SHARE)
+        work = spec.tokens * train_flops_per_token(spec.shape, spec.seq_len)
+        work += evaluated * forward_flops_per_token(spec.shape, spec.seq_len)
+        assert timed.cell_s[cell.cell_id] == pytest.approx(work / rate)
+    assert timed.total_s == pytest.approx(sum(timed.cell_s.values()))
+    assert "8 x h100" in timed.basis
+
+
+def test_llama_3s_grid_takes_the_gpu_hours_of_its_flops() -> None:
+    """Truth: the ten budgets' FLOPs at 40% of 989 TFLOP/s, which evaluations raise by less than a tenth."""
+    config, plan = config_of("sweep=isoflop_llama3"), plan_of("sweep=isoflop_llama3")
+    gpu_s = estimate_plan(plan, config).total_s * 512
+    training_s = plan.flops / (0.4 * 989e12)
+    assert training_s < gpu_s < 1.1 * training_s
+
+
+def test_hardware_that_is_unknown_is_named_with_those_that_are() -> None:
+    plan = plan_of("sweep=isoflop_gpu")
+    with pytest.raises(UserError, match=r"hardware 'b300' is unknown; choose one of a100, h100, h200"):
+        estimate_plan(plan, config_of("sweep=isoflop_gpu", "sweep.hardware=b300"))
+
+
+def test_every_cell_has_a_time_and_the_total_is_of_cells_side_by_side(config: Config) -> None:
+    """Truth: no schedule beats the sum over the workers, nor the longest cell."""
+    plan = plan_of("sweep=isoflop_tiny")
+    timed = estimate_plan(plan, config)
+    assert timed.cell_s.keys() == {cell.cell_id for cell in plan.cells}
+    assert min(timed.cell_s.values()) > 0
+    assert timed.side_by_side == workers()
+    expected = max(sum(timed.cell_s.values()) / workers(), max(timed.cell_s.values()))
+    assert timed.total_s == pytest.approx(expected)
+
+
+def test_a_cell_alone_takes_its_own_time(config: Config, cell: Cell) -> None:
+    timed = estimate_plan(Plan("one", (cell,), ()), config)
+    assert timed.side_by_side == 1
+    assert timed.total_s == timed.cell_s[cell.cell_id]
+
+
+def test_twice_the_steps_take_twice_the_time_of_training(config: Config, cell: Cell) -> None:
+    """Truth: steps x a step's seconds, and evaluations that do not depend on the steps: three points on a line."""
+    cells = tuple(longer(cell, times) for times in (1, 2, 3))
+    timed = estimate_plan(Plan("line", cells, ()), config)
+    once, twice, thrice = (timed.cell_s[c.cell_id] for c in cells)
+    assert twice > once
+    assert thrice - twice == pytest.approx(twice - once)
+
+
+def test_a_shape_is_tried_once_however_many_cells_have_it(
+    config: Config, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+    trial = estimate._trial
+    monkeypatch.setattr(estimate, "_trial", lambda spec, threads: tried.append(spec) or trial(spec, threads))
+    seeds = tuple(
+        dataclasses.replace(cell, spec=dataclasses.replace(cell.spec, seed=seed)) for seed in range(4)
+    )
+    estimate_plan(Plan("seeds", seeds, ()), config)
+    assert len(tried) == 1
+
+
+def test_estimating_leaves_threads_and_chance_as_they_were(config: Config, cell: Cell) -> None:
+    """Truth: torch's thread count, and the next number of its and numpy's generators."""
+    before = torch.get_num_threads()
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    expected = torch.rand(1), np.random.rand()  # noqa: NPY002
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            torch.manual_seed(0)
+            np.random.seed(0)  # noqa: NPY002
+            estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(config, threads=2))
+            assert torch.get_num_threads() == threads
+            assert (torch.rand(1), np.random.rand()) == expected  # noqa: NPY002
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_trial_that_fails_leaves_the_threads_too(
+    config: Config, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*arguments: object, **options: object) -> None:
+        raise MemoryError
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(estimate, "build_model", out_of_memory)
+    with pytest.raises(MemoryError):
+        estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(config, threads=before + 1))
+    assert torch.get_num_threads() == before
+
+
+def test_a_step_too_large_to_try_is_timed_by_the_peak_of_the_cells_own_threads(
+    config: Config, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: FLOPs over peak x utilisation, with the peak asked for while as many threads are set as a cell has."""
+    asked = []
+
+    def peak(device: str, precision: str) -> float:
+        asked.append((device, precision, torch.get_num_threads()))
+        return 1e12
+
+    monkeypatch.setattr(estimate, "peak_flops_per_s", peak)
+    monkeypatch.setattr(estimate, "TRIAL_MAX_STEP_FLOPS", 0)
+    threads = torch.get_num_threads() + 1
+    timed = estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(config, threads=threads))
+    assert asked == [("cpu", "fp32", threads)]
+    assert timed.total_s == pytest.approx(estimate._work(cell) / (1e12 * TYPICAL_MFU))
+
+
+def test_time_that_another_process_takes_is_not_counted() -> None:
+    """Truth: an act that sleeps: the clock on the wall goes on, this thread does no work."""
+    assert estimate._steady_s(lambda: time.sleep(0.05), at_least=3, for_s=0) < 0.01
+
+
+def test_now_and_then_a_slow_step_does_not_count() -> None:
+    """Truth: one call in three works ten times as long as the others."""
+    calls = iter(range(1000))
+
+    def act() -> None:
+        until = time.thread_time() + (0.02 if next(calls) % 3 == 0 else 0.002)
+        while time.thread_time() < until:
+            pass
+
+    assert 0.002 <= estimate._steady_s(act, at_least=9, for_s=0) < 0.004

@@ -1,0 +1,275 @@
+"""What W&B is told, read back from its own offline files, and that its failing fails nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shlex
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wandb.proto import wandb_internal_pb2
+
+from scaling_runs import tracking
+from scaling_runs.config import Config
+from scaling_runs.job import run_cell
+from scaling_runs.runtime import Runtime
+from scaling_runs.spec import CellSpec
+from scaling_runs.store import CellFolder, Record, Store
+from scaling_runs.tracking import sync_command, track_cell, track_sweep, wandb_folder
+from tests.configs import config_of
+from tests.scaling_runs.conftest import RealText, spec_for
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c6360000000020001"
+    "48afa4710000000049454e44ae426082"
+)
+"""One grey pixel."""
+
+
+@pytest.fixture(autouse=True)
+def a_process_in_which_wandb_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking._Run, "warned", False)
+    monkeypatch.setattr(tracking._Run, "cannot_start", False)
+
+
+def offline(store: Path, *options: str) -> Config:
+    return config_of("sweep=isoflop_tiny", "tracking=offline", f"store={store}", *options)
+
+
+KINDS = ("run", "metric", "history", "summary", "artifact")
+
+
+@dataclasses.dataclass(frozen=True)
+class WandbRun:
+    """An offline run, as `wandb sync` will read it."""
+
+    run: Any
+    config: dict[str, Any]
+    history: list[dict[str, Any]]
+    axis_of: dict[str, str]
+    summary: dict[str, Any]
+    artifact_files: set[str]
+    exit_code: int
+
+
+def logged_runs(config: Config) -> list[WandbRun]:
+    return [read_run(path) for path in sorted(wandb_folder(config).glob("wandb/offline-run-*/*.wandb"))]
+
+
+def read_run(path: Path) -> WandbRun:
+    """The protocol buffers of a .wandb file, once W&B's own process has written the last of them."""
+    records: list[Any] = []
+    until = time.monotonic() + 60
+    while not records or records[-1].WhichOneof("record_type") != "exit":
+        assert time.monotonic() < until, f"W&B never ended {path.name}"
+        time.sleep(0.02)
+        records = [wandb_internal_pb2.Record.FromString(entry) for entry in log_entries(path.read_bytes())]
+    of_kind = {kind: [r for r in records if r.WhichOneof("record_type") == kind] for kind in KINDS}
+    (run,) = of_kind["run"]
+    return WandbRun(
+        run=run.run,
+        config={item.key: json.loads(item.value_json) for item in run.run.config.update},
+        history=[values(record.history.item) for record in of_kind["history"]],
+        axis_of={r.metric.name: r.metric.step_metric for r in of_kind["metric"] if r.metric.step_metric},
+        summary={k: v for record in of_kind["summary"] for k, v in values(record.summary.update).items()},
+        artifact_files={
+            entry.path for record in of_kind["artifact"] for entry in record.artifact.manifest.contents
+        },
+        exit_code=records[-1].exit.exit_code,
+    )
+
+
+def values(items: Any) -> dict[str, Any]:
+    """Items whose keys are paths, as nested dicts."""
+    found: dict[str, Any] = {}
+    for item in items:
+        *outer, name = item.nested_key or [item.key]
+        inner = found
+        for key in outer:
+            inner = inner.setdefault(key, {})
+        inner[name] = json.loads(item.value_json)
+    return found
+
+
+def log_entries(data: bytes) -> Iterator[bytes]:
+    """Truth: LevelDB's log format (doc/log_format.md), after W&B's header of 7 bytes: blocks of 32 KiB that hold pieces
+    of (checksum 4, length 2, kind 1), where kind is 1 for whole, 2 for first, 3 for middle and 4 for last."""
+    assert data[:4] == b":W&B"
+    at, entry = 7, b""
+    while at + 7 <= len(data):
+        room = 32768 - at % 32768
+        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6] if room >= 7 else 0
+        if room < 7 or kind == 0:
+            at += room
+            continue
+        if at + 7 + length > len(data):
+            return  # W&B is still writing it
+        entry += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):
+            yield entry
+            entry = b""
+
+
+def test_a_trained_cell_is_a_run_that_holds_its_curve_and_its_spec(text: RealText, tmp_path: Path) -> None:
+    """Truth: metrics.jsonl, the record: W&B's history is the same numbers, a row a step."""
+    config = offline(tmp_path, *text.options)
+    spec = spec_for(text.corpus, steps=50)
+    run_cell(Store(tmp_path).add(spec), config)
+    (logged,) = logged_runs(config)
+    assert logged.run.run_id == spec.cell_id
+    assert logged.run.run_group == "isoflop_tiny"
+    assert logged.run.project == "isoflop"
+    assert logged.exit_code == 0
+    for name, value in json.loads(json.dumps(dataclasses.asdict(spec))).items():
+        assert logged.config[name] == value
+    assert (logged.config["tokens"], logged.config["flops"]) == (spec.tokens, spec.flops)
+    rows: dict[float, Record] = {}
+    for record in CellFolder(tmp_path / "cells" / spec.cell_id).curve():
+        rows[record["step"]] = rows.get(record["step"], {}) | record
+    history = [{k: v for k, v in row.items() if not k.startswith("_")} for row in logged.history]
+    assert history == list(rows.values())
+    assert len(history) == 50
+
+
+def test_losses_can_be_drawn_against_step_tokens_and_flops(text: RealText, tmp_path: Path) -> None:
+    """Truth: W&B draws a metric against another that stands in the same row of its history."""
+    config = offline(tmp_path, *text.options)
+    run_cell(Store(tmp_path).add(spec_for(text.corpus, steps=50)), config)
+    (logged,) = logged_runs(config)
+    for name in ("train_loss", "val_loss_probe", "val_loss", "lr", "grad_norm", "tokens_per_s", "mfu"):
+        rows = [row for row in logged.history if name in row]
+        assert rows
+        assert all({"step", "tokens", "flops"} <= row.keys() for row in rows)
+        assert all(row["_step"] == row["step"] for row in rows)
+    assert logged.axis_of == dict.fromkeys(("train_loss", "val_loss_probe", "val_loss"), "flops")
+
+
+def test_the_sweeps_run_holds_the_table_the_fit_and_the_figures(tmp_path: Path) -> None:
+    config = offline(tmp_path)
+    folder = tmp_path / "isoflop_tiny"
+    folder.mkdir()
+    (folder / "runs.csv").write_text("run_id,budget,loss\na,1e9,2.5\nb,2e9,2.25\n")
+    (folder / "fit.json").write_text('{"schema": 1}')
+    (folder / "isoflop.png").write_bytes(PNG)
+    track_sweep(
+        config,
+        folder / "runs.csv",
+        folder / "fit.json",
+        folder / "isoflop.png",
+        {"tokens_exponent": 0.537},
+    )
+    (logged,) = logged_runs(config)
+    assert logged.run.run_group == "isoflop_tiny"
+    assert logged.artifact_files >= {"runs.csv", "fit.json", "isoflop.png"}
+    assert logged.summary["tokens_exponent"] == 0.537
+    media = {key: value for row in logged.history for key, value in row.items() if isinstance(value, dict)}
+    assert media["isoflop"]["_type"] == "image-file"
+    assert (media["runs"]["_type"], media["runs"]["nrows"], media["runs"]["ncols"]) == ("table-file", 2, 3)
+    files = next(wandb_folder(config).glob("wandb/offline-run-*")) / "files"
+    assert json.loads((files / media["runs"]["path"]).read_text())["data"] == [
+        ["a", 1e9, 2.5],
+        ["b", 2e9, 2.25],
+    ]
+    assert (files / media["isoflop"]["path"]).read_bytes() == PNG
+
+
+def test_a_cell_that_is_tried_again_has_one_run(spec: CellSpec, tmp_path: Path) -> None:
+    """Truth: the second attempt mirrors the whole curve, so the first one's log is not to be uploaded beside it."""
+    config = offline(tmp_path)
+    for last in (3, 5):
+        with track_cell(config, spec, Runtime()) as observe:
+            for step in range(1, last + 1):
+                observe({"step": step, "train_loss": 1.0 / step})
+    (logged,) = logged_runs(config)
+    assert [row["step"] for row in logged.history] == [1, 2, 3, 4, 5]
+
+
+def test_a_cell_that_fails_is_a_run_that_failed(spec: CellSpec, tmp_path: Path) -> None:
+    config = offline(tmp_path)
+
+    def fail() -> None:
+        with track_cell(config, spec, Runtime()) as observe:
+            observe({"step": 1, "train_loss": 1.0})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    (logged,) = logged_runs(config)
+    assert logged.exit_code == 1
+    assert len(logged.history) == 1
+
+
+def test_off_writes_nothing_and_other_ranks_neither(spec: CellSpec, tmp_path: Path) -> None:
+    off = config_of("sweep=isoflop_tiny", "tracking=off", f"store={tmp_path}")
+    for config, runtime in ((off, Runtime()), (offline(tmp_path), Runtime(rank=1, world_size=2))):
+        with track_cell(config, spec, runtime) as observe:
+            observe({"step": 1, "train_loss": 1.0})
+    track_sweep(off, tmp_path / "runs.csv", tmp_path / "fit.json", tmp_path / "isoflop.png", {})
+    assert list(tmp_path.iterdir()) == []
+    assert sync_command(off) is None
+
+
+def test_wandb_that_cannot_start_fails_no_cell_and_warns_once(
+    text: RealText, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Truth: a file where W&B's folder should be; three cells and a sweep's end, all trained, one line said."""
+    config = offline(tmp_path, *text.options)
+    wandb_folder(config).parent.mkdir(parents=True)
+    wandb_folder(config).write_text("in the way")
+    for seed in range(3):
+        row = run_cell(Store(tmp_path).add(spec_for(text.corpus, steps=5, seed=seed)), config)
+        assert row["status"] == "finished"
+    track_sweep(config, tmp_path / "runs.csv", tmp_path / "fit.json", tmp_path / "isoflop.png", {})
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "W&B" in line]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("warning: W&B failed to start (")
+    assert sync_command(config) is None
+
+
+def test_wandb_that_refuses_its_settings_fails_no_cell(
+    spec: CellSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Truth: W&B's own limit of 128 characters on a project's name."""
+    config = offline(tmp_path, f"tracking.project={'p' * 200}")
+    with track_cell(config, spec, Runtime()) as observe:
+        observe({"step": 1, "train_loss": 1.0})
+    assert capsys.readouterr().err.count("warning: W&B failed to start") == 1
+
+
+def test_wandb_that_fails_on_the_way_fails_no_cell_and_warns_once(
+    spec: CellSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Truth: a run that W&B has already closed takes no more records."""
+    import wandb
+
+    with track_cell(offline(tmp_path), spec, Runtime()) as observe:
+        observe({"step": 1, "train_loss": 1.0})
+        assert wandb.run is not None
+        wandb.run.finish()
+        for step in range(2, 5):
+            observe({"step": step, "train_loss": 1.0})
+    assert capsys.readouterr().err.count("warning: W&B failed to log") == 1
+
+
+def test_the_sync_command_names_every_offline_run(spec: CellSpec, tmp_path: Path) -> None:
+    """Truth: the shell's own reading of the line, in a folder whose name has a space."""
+    store = tmp_path / "my results"
+    config = offline(store)
+    assert sync_command(config) is None
+    with track_cell(config, spec, Runtime()) as observe:
+        observe({"step": 1, "train_loss": 1.0})
+    command = sync_command(config)
+    assert command is not None
+    with os.popen(f"printf '%s\\n' {command}") as shell:
+        words = shell.read().splitlines()
+    assert words[:2] == ["wandb", "sync"]
+    assert [Path(word).name.split("-")[-1] for word in words[2:]] == [spec.cell_id]
+    assert all(stat.S_ISDIR(os.stat(word).st_mode) for word in words[2:])
+    assert shlex.split(command)[2].startswith(str(store))
