@@ -214,6 +214,21 @@ class Config:
             raise UserError(f"threads is {self.threads}; it must be at least 1")
         if self.budget is not None and not (self.budget > 0 and math.isfinite(self.budget)):
             raise UserError(f"budget is {self.budget}; it must be a positive number of FLOPs, such as 1e12")
+        if self.sweep is not None:
+            self._refuse_options_of_one_cell(self.sweep.name)
+
+    def _refuse_options_of_one_cell(self, sweep: str) -> None:
+        """What a sweep would not heed."""
+        for option, value, instead in (
+            ("budget", self.budget, "sweep.budgets"),
+            ("model.width", self.model.width, "sweep.sizes and sweep.span"),
+            ("seed", self.seed or None, "sweep.seeds, a number of seeds"),
+        ):
+            if value is not None:
+                raise UserError(
+                    f"{option}={value:g} is for one cell, and sweep={sweep} chooses its own by {instead}; leave one "
+                    f"out"
+                )
 
 
 def _require_positive(group: str, **values: float) -> None:

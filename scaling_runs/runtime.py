@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -20,6 +22,10 @@ from scaling_runs.spec import CellSpec
 RANK_TIMEOUT = timedelta(minutes=10)
 MICRO_BATCH_TOKENS = 16_384
 """Tokens of one forward pass on a GPU: enough to fill it, few enough for the logits of a large vocabulary."""
+
+_KNOWN = inspect.signature(DistributedDataParallel).parameters
+SYNC_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _KNOWN else "broadcast_buffers"
+"""Whether buffers are exchanged on each forward pass: newer torch warns of the older name."""
 
 
 def world_size() -> int:
@@ -87,7 +93,8 @@ class Runtime:
         Buffers are constants here. To exchange them on each forward pass would hang where the ranks evaluate unequal
         numbers of windows.
         """
-        network = DistributedDataParallel(model, broadcast_buffers=False) if self.world_size > 1 else model
+        forward: dict[str, Any] = {SYNC_BUFFERS: False}
+        network = DistributedDataParallel(model, **forward) if self.world_size > 1 else model
         return torch.compile(network) if self.compile else network  # type: ignore[return-value]
 
     @property

@@ -37,7 +37,12 @@ MAX_IDLE_DEATHS = 2
 
 def run_sweep(config: Config, launch: Launch) -> None:
     """`python launch.py sweep=NAME`. Exits with 1 where a cell failed or no law came out, once all else is reported."""
-    _refuse_options_of_one_cell(config)
+    if config.sweep is None:
+        raise UserError("a sweep needs a grid; give sweep=NAME")
+    if config.cell is not None:
+        raise UserError(
+            f"cell={config.cell} is for one cell, and sweep={config.sweep.name} trains all of its own; leave one out"
+        )
     started = time.monotonic()
     join_ranks()
     timed = make_plan(config)
@@ -199,20 +204,3 @@ def _headline(fit: IsoflopFit) -> dict[str, Any]:
 def _longest_first(plan: Plan, cell_s: dict[str, float]) -> list[Cell]:
     """So that the last cells to end are short ones, and no core waits long for another."""
     return sorted(plan.cells, key=lambda cell: -cell_s[cell.cell_id])
-
-
-def _refuse_options_of_one_cell(config: Config) -> None:
-    """What a sweep would not heed."""
-    if config.sweep is None:
-        raise UserError("a sweep needs a grid; give sweep=NAME")
-    for option, value, instead in (
-        ("budget", config.budget, "sweep.budgets"),
-        ("model.width", config.model.width, "sweep.sizes and sweep.span"),
-        ("seed", config.seed or None, "sweep.seeds, a number of seeds"),
-        ("cell", config.cell, "sweep.sizes and sweep.budgets"),
-    ):
-        if value is not None:
-            raise UserError(
-                f"{option}={value} is for one cell, and sweep={config.sweep.name} chooses its own by {instead}; "
-                f"leave one of the two out"
-            )

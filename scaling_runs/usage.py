@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -174,6 +175,7 @@ def _missing_group(error: MissingConfigException) -> str:
     return f"'{group}={value}' is unknown; {hint}choose one of {', '.join(options)}"
 
 
+@cache
 def _keys(parent: str) -> list[str]:
     """What can be set below `parent`; nothing where there is no such group."""
     from scaling_runs.config import Config, SweepConfig

@@ -1,0 +1,106 @@
+"""The edge of planning: the corpus that is there, the machine that is timed, the store that can be written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fit.errors import UserError
+from scaling_runs.config import Config
+from scaling_runs.planning import make_plan
+from tests.configs import config_of
+from tests.scaling_runs.conftest import RealText
+
+SWEEP = ["sweep=isoflop_tiny", "val_tokens=4096"]
+CELL = ["budget=1e9", "model.width=16", "val_tokens=4096"]
+
+
+def config_on(text: RealText, *overrides: str) -> Config:
+    return config_of(*text.options, *overrides)
+
+
+def test_a_plan_is_of_the_corpus_that_was_prepared(text: RealText, tmp_path: Path) -> None:
+    """Truth: the prepared corpus itself."""
+    timed = make_plan(config_on(text, *CELL, f"store={tmp_path}"))
+    assert (timed.corpus.fingerprint, timed.corpus.vocab_size) == (text.corpus.fingerprint, 257)
+    (cell,) = timed.plan.cells
+    assert cell.spec.corpus == text.corpus.fingerprint
+    assert cell.epochs == cell.spec.tokens / text.corpus.train_tokens
+
+
+def test_every_cell_of_a_plan_is_timed(text: RealText, tmp_path: Path) -> None:
+    """Truth: the cells' ids; no cell takes no time, and side by side the whole takes no longer than one by one."""
+    timed = make_plan(config_on(text, *SWEEP, f"store={tmp_path}"))
+    times = timed.estimate.cell_s
+    assert set(times) == {cell.cell_id for cell in timed.plan.cells}
+    assert min(times.values()) > 0
+    assert max(times.values()) <= timed.estimate.total_s <= sum(times.values())
+
+
+def test_a_dry_run_makes_no_store_and_a_real_one_does(text: RealText, tmp_path: Path) -> None:
+    """Truth: the folder's being there."""
+    store = tmp_path / "deep" / "store"
+    make_plan(config_on(text, *CELL, f"store={store}", "dry_run=true"))
+    assert not store.parent.exists()
+    make_plan(config_on(text, *CELL, f"store={store}"))
+    assert list(store.iterdir()) == []
+
+
+@pytest.mark.parametrize("store", ["file", "file/below", "/proc/nowhere"])
+def test_a_store_that_cannot_be_written_is_told_before_anything_is_trained(
+    text: RealText, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    """Truth: a file stands where the folder should be, or the file system takes no folders."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(
+        UserError, match=rf"store '{store}' can't be made, or written to \(.+\); choose another"
+    ):
+        make_plan(config_on(text, *CELL, f"store={store}"))
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("val_tokens=50000000", "val_tokens is 50000000, and the validation split holds"),
+        ("val_tokens=63", "val_tokens is 63"),
+        ("model.seq_len=500000", "a window of 500000"),
+    ],
+)
+def test_a_corpus_too_small_is_told_before_anything_is_trained(
+    text: RealText, tmp_path: Path, override: str, said: str
+) -> None:
+    """Truth: windows that the corpus holds: a sweep would find out in each of its cells, and fail at all."""
+    with pytest.raises(UserError, match=said):
+        make_plan(config_on(text, *SWEEP, f"store={tmp_path / 'store'}", override))
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_training_side_smaller_than_two_windows_is_told(tmp_path: Path) -> None:
+    """Truth: twenty documents of two bytes are some twenty tokens, and a window is 64."""
+    path = tmp_path / "short.jsonl"
+    path.write_text("".join(json.dumps({"text": f"{i}"}) + "\n" for i in range(20)))
+    options = [
+        "data=text_files",
+        f"data.paths=[{path}]",
+        f"data.cache_dir={tmp_path}",
+        "data.val_fraction=0.5",
+    ]
+    with pytest.raises(UserError, match="training tokens, fewer than two windows of 64"):
+        make_plan(config_of(*options, *CELL, f"store={tmp_path / 'store'}"))
+
+
+def test_a_dry_run_of_a_data_set_that_is_not_here_takes_what_its_config_declares(tmp_path: Path) -> None:
+    """Truth: the declared numbers; without them the sentence asks for them."""
+    options = ["sweep=isoflop_gpu", "dry_run=true", f"data.cache_dir={tmp_path}"]
+    timed = make_plan(config_of(*options))
+    assert (timed.corpus.vocab_size, timed.corpus.train_tokens) == (50257, 10_000_000_000)
+    assert {cell.spec.precision for cell in timed.plan.cells} == {"bf16"}
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(
+        UserError, match=r"is not prepared .* declare data\.vocab_size and data\.train_tokens"
+    ):
+        make_plan(config_of(*options, "data.train_tokens=null"))

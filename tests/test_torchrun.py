@@ -1,0 +1,92 @@
+"""`torchrun --nproc-per-node=2 launch.py …`: the ranks run the same sweep in step, each cell data-parallel."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.launching import Sweep, grid, launch, reference, results, side_by_side, torchrun
+
+ONE_CELL = ["model.width_step=4", "recipe.batch_exponent=0", "budget=1e9", "model.width=16"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.getbasetemp()
+
+
+@pytest.fixture(scope="module")
+def alone(base: Path) -> Sweep:
+    """The sweep in one process a cell."""
+    return reference(base)
+
+
+@pytest.fixture(scope="module")
+def ranks(base: Path, alone: Sweep) -> dict[str, Sweep]:
+    """By two ranks: the sweep, one of its cells, and a sweep whose batch of three sequences they cannot share."""
+    one_cell = [option for option in grid(base, base / "ranks-cell") if not option.startswith("sweep")]
+    commands = {
+        "sweep": grid(base, base / "ranks-sweep"),
+        "cell": [*one_cell, *ONE_CELL],
+        "uneven": [*grid(base, base / "ranks-uneven"), "recipe.batch_tokens=192"],
+    }
+    ran = side_by_side(*(partial(launch, *options, program=torchrun(2)) for options in commands.values()))
+    return {name: Sweep(one, base / f"ranks-{name}") for name, one in zip(commands, ran, strict=True)}
+
+
+def test_two_ranks_train_the_cells_of_one_process(ranks: dict[str, Sweep], alone: Sweep) -> None:
+    """Truth: the run table of one process a cell: same cells, same tokens, losses within 1e-4."""
+    together = ranks["sweep"]
+    assert together.ran.code == 0
+    for two, one in zip(together.rows(), alone.rows(), strict=True):
+        assert (two["run_id"], two["tokens"], two["flops"]) == (one["run_id"], one["tokens"], one["flops"])
+        assert float(two["loss"]) == pytest.approx(float(one["loss"]), abs=1e-4)
+        assert (two["ranks"], one["ranks"]) == ("2", "1")
+
+
+def test_rank_0_alone_has_the_terminal_and_the_files(ranks: dict[str, Sweep], alone: Sweep) -> None:
+    """Truth: each line of the report once, and the files of a sweep without ranks."""
+    together = ranks["sweep"]
+    out = together.ran.out
+    for line in ("6 cells,", "Optima,", "Laws,", "files:", "[1/6]", "[6/6]"):
+        assert out.count(line) == 1
+    assert "Traceback" not in together.ran.err
+    assert _names(together.store) == _names(alone.store)
+    for row in together.rows():
+        lines = (together.store / "cells" / row["run_id"] / "metrics.jsonl").read_text().splitlines()
+        steps = [json.loads(line)["step"] for line in lines]
+        assert steps == sorted(steps)
+        assert len([line for line in lines if "train_loss" in line]) == len(
+            {json.loads(line)["step"] for line in lines if "train_loss" in line}
+        )
+
+
+def _names(store: Path) -> set[str]:
+    return {str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()}
+
+
+def test_two_ranks_train_one_cell(ranks: dict[str, Sweep], alone: Sweep) -> None:
+    """Truth: the same cell of the sweep in one process."""
+    one = ranks["cell"]
+    assert one.ran.code == 0
+    row = next(row for row in alone.rows() if (row["budget"], row["width"]) == ("1000000000.0", "16"))
+    result = json.loads((one.store / "cells" / row["run_id"] / "result.json").read_text())
+    assert result["loss"] == pytest.approx(float(row["loss"]), abs=1e-4)
+    assert one.ran.out.count("nats/token") == 1
+
+
+def test_ranks_that_cannot_share_the_batch_are_refused_once_and_before_training(
+    ranks: dict[str, Sweep],
+) -> None:
+    """Truth: three sequences over two ranks; torchrun adds words of its own to the sentence."""
+    uneven = ranks["uneven"]
+    assert uneven.ran.code != 0
+    errors = [line for line in uneven.ran.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "a batch of 3 sequences" in errors[0]
+    assert "does not divide over 2 ranks; start a number of ranks that divides it" in errors[0]
+    assert results(uneven.store) == {}
+    assert not (uneven.store / "cells").exists()
