@@ -246,15 +246,16 @@ def test_wandb_that_refuses_its_settings_fails_no_cell(
 def test_wandb_that_fails_on_the_way_fails_no_cell_and_warns_once(
     spec: CellSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Truth: a run that W&B has already closed takes no more records."""
+    """Truth: a run that W&B has already closed takes no more records; it happens to two cells, one line is said."""
     import wandb
 
-    with track_cell(offline(tmp_path), spec, Runtime()) as observe:
-        observe({"step": 1, "train_loss": 1.0})
-        assert wandb.run is not None
-        wandb.run.finish()
-        for step in range(2, 5):
-            observe({"step": step, "train_loss": 1.0})
+    for _ in range(2):
+        with track_cell(offline(tmp_path), spec, Runtime()) as observe:
+            observe({"step": 1, "train_loss": 1.0})
+            assert wandb.run is not None
+            wandb.run.finish()
+            for step in range(2, 5):
+                observe({"step": step, "train_loss": 1.0})
     assert capsys.readouterr().err.count("warning: W&B failed to log") == 1
 
 
