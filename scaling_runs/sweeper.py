@@ -186,7 +186,7 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Floats are written in full, so that nothing is lost on the way to the fit."""
     longest_first = sorted(rows, key=len, reverse=True)  # a failed row has few columns
     columns = dict.fromkeys(column for row in longest_first for column in row)
-    columns["status_reason"] = None
+    columns["status_reason"] = columns.pop("status_reason", None)  # last, for it may be long
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()

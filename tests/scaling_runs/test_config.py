@@ -6,7 +6,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fit.errors import UserError
@@ -84,6 +84,7 @@ def test_a_sweeps_name_is_that_of_a_folder_of_its_own(name: str) -> None:
         a_sweep(name=name)
 
 
+@settings(deadline=None)
 @given(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True))
 def test_ordinary_names_are_taken(name: str) -> None:
     """Truth: what people name folders, less the store's own two."""
@@ -91,6 +92,7 @@ def test_ordinary_names_are_taken(name: str) -> None:
         assert a_sweep(name=name).name == name
 
 
+@settings(deadline=None)
 @given(st.floats(1e6, 1e24), st.floats(1, 1e11), st.floats(0.1, 0.9), st.floats(0.01, 100))
 def test_the_expected_optimum_is_a_power_law(at: float, params: float, exponent: float, ratio: float) -> None:
     """Truth: N(C) = N0·(C/C0)^a: through its point, and of its slope."""
