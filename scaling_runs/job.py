@@ -28,6 +28,11 @@ def run_job(config: Config) -> None:
     if config.cell is not None:
         run_cell(store.cell(config.cell), config)
         return
+    if config.sweep is not None:
+        raise UserError(
+            f"sweep={config.sweep.name} is to be run as one cell; its file needs 'override /hydra/sweeper: isoflop' and "
+            f"'hydra.mode: MULTIRUN', as configs/sweep/isoflop_tiny.yaml has them"
+        )
     plan = make_plan(config)
     if config.dry_run:
         print_plan(plan, config)

@@ -32,11 +32,11 @@ def test_no_two_cells_of_a_sweep_share_a_folder(sweep: str) -> None:
 
 
 def test_isoflop_small_is_what_was_asked_for() -> None:
-    """Truth: at least 4 budgets over 16x or more from about 2e11 FLOPs, at least 7 sizes each, nothing wrong."""
+    """Truth: at least 4 budgets over 16x or more from 2e11 FLOPs, give or take 1.5x, at least 7 sizes each, nothing wrong."""
     plan = plan_of("sweep=isoflop_small")
     assert len(plan.budgets) >= 4
     assert plan.budgets[-1] / plan.budgets[0] >= 16 - 1e-9
-    assert 1.5e11 < plan.budgets[0] < 2.5e11
+    assert 2e11 / 1.5 < plan.budgets[0] < 2e11 * 1.5
     for budget in plan.budgets:
         assert len({cell.params for cell in plan.cells if cell.budget == budget}) >= 7
     assert not plan.problems
