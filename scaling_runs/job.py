@@ -30,8 +30,8 @@ def run_job(config: Config) -> None:
         return
     if config.sweep is not None:
         raise UserError(
-            f"sweep={config.sweep.name} is to be run as one cell; its file needs 'override /hydra/sweeper: isoflop' and "
-            f"'hydra.mode: MULTIRUN', as configs/sweep/isoflop_tiny.yaml has them"
+            f"sweep={config.sweep.name} would run as one cell; its file needs 'override /hydra/sweeper: isoflop' "
+            f"and 'hydra.mode: MULTIRUN', as configs/sweep/isoflop_tiny.yaml has them"
         )
     plan = make_plan(config)
     if config.dry_run:

@@ -32,7 +32,7 @@ def test_no_two_cells_of_a_sweep_share_a_folder(sweep: str) -> None:
 
 
 def test_isoflop_small_is_what_was_asked_for() -> None:
-    """Truth: at least 4 budgets over 16x or more from 2e11 FLOPs, give or take 1.5x, at least 7 sizes each, nothing wrong."""
+    """Truth: 4 budgets or more, over 16x or more, from 2e11 FLOPs give or take 1.5x, 7 sizes or more, nothing wrong."""
     plan = plan_of("sweep=isoflop_small")
     assert len(plan.budgets) >= 4
     assert plan.budgets[-1] / plan.budgets[0] >= 16 - 1e-9
@@ -116,7 +116,7 @@ def test_a_budget_below_one_step_is_refused() -> None:
 
 
 def test_bounds_that_leave_no_size_are_refused() -> None:
-    with pytest.raises(UserError, match=r"no sizes are left at 7e\+09 FLOPs"):
+    with pytest.raises(UserError, match=r"no sizes are left at 5e\+09 FLOPs"):
         plan_of("sweep=isoflop_tiny", "sweep.min_params=1e6")
 
 
