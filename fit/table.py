@@ -100,12 +100,13 @@ def load_runs(source: str | Path, columns: Mapping[str, str] | None = None) -> R
             f"no budget column: {len(np.unique(values['budget']))} budgets found as clusters of log FLOPs"
         )
     run_id = kept["run_id"].astype(str) if "run_id" in kept else [f"row {i + 2}" for i in kept.index]
+    params_under = _conventions(kept, "params")
     return RunTable(
         source=str(source),
         **{name: values[name] for name in ("budget", "flops", "params", "tokens", "loss")},
         run_id=np.asarray(run_id, dtype=str),
-        params_under=_conventions(kept, "params"),
-        params_convention=_named_as(values["params"], _conventions(kept, "params")),
+        params_under=params_under,
+        params_convention=_named_as(values["params"], params_under),
         flops_convention=_named_as(values["flops"], _conventions(kept, "flops")),
         notes=tuple(notes),
         set_aside=tuple(set_aside),

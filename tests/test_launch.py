@@ -19,7 +19,6 @@ from tests.launching import (
     extended,
     grid,
     launch,
-    reference,
     results,
     side_by_side,
     text_options,
@@ -37,16 +36,6 @@ CONTRACT = [
     "lr",
     "batch_tokens",
 ]
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.getbasetemp()
-
-
-@pytest.fixture(scope="module")
-def sweep(base: Path) -> Sweep:
-    return reference(base)
 
 
 def test_a_sweep_ends_with_its_laws_beside_llama3s_and_where_its_files_are(sweep: Sweep) -> None:

@@ -27,7 +27,6 @@ from tests.launching import (
     grid,
     group_members,
     launch,
-    reference,
     results,
     rows,
     side_by_side,
@@ -68,16 +67,6 @@ class Interrupted:
     sigterm: Stopped
     sigkill: Stopped
     last: Sweep
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.getbasetemp()
-
-
-@pytest.fixture(scope="module")
-def sweep(base: Path) -> Sweep:
-    return reference(base)
 
 
 @pytest.fixture(scope="module")

@@ -27,11 +27,6 @@ ONE_CELL = ["model.width_step=4", "recipe.batch_exponent=0", "budget=1e9", "mode
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.getbasetemp()
-
-
-@pytest.fixture(scope="module")
 def ranks(base: Path) -> dict[str, Sweep]:
     """A sweep by two ranks and by one process, a cell by two ranks, and a batch of three that they cannot share."""
     one_cell = [option for option in grid(base, base / "ranks-cell") if not option.startswith("sweep")]
