@@ -11,9 +11,6 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from models.attention import NAMES, Kernel
 from models.shapes import Shape
 
-ROPE_THETA = 500_000.0
-"""Llama 3's rotary base (arXiv 2407.21783, table 3)."""
-
 
 def build_model(
     shape: Shape,
@@ -58,7 +55,7 @@ def _config(shape: Shape, seq_len: int, init_std: float) -> LlamaConfig | GPT2Co
             num_key_value_heads=shape.kv_heads,
             intermediate_size=shape.mlp_width,
             max_position_embeddings=seq_len,
-            rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
+            rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
             rms_norm_eps=1e-5,
             **common,
         )

@@ -24,6 +24,9 @@ class Shape:
     vocab_size: int
     tied: bool = False
     """The output head is the input embedding transposed."""
+    rope_theta: float = 500_000.0
+    """Base of the rotary positions (Llama only): the slowest pair of a head turns once in 2π·theta^(1-2/K) tokens.
+    Llama 3's is 500,000, for windows of 8192 (arXiv 2407.21783, table 3)."""
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
@@ -31,6 +34,8 @@ class Shape:
         for name in ("width", "depth", "heads", "kv_heads", "mlp_width", "vocab_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"model {name} is {getattr(self, name)}; it must be at least 1")
+        if not self.rope_theta > 1:
+            raise ValueError(f"model rope_theta is {self.rope_theta}; it must be above 1")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of its {self.heads} heads")
         if self.heads % self.kv_heads:
@@ -74,6 +79,7 @@ class Ladder:
     kv_heads: int | None = None
     """Key-value heads shared by all heads where set (grouped-query attention); else one a head."""
     tied: bool = False
+    rope_theta: float = 500_000.0
 
     def __post_init__(self) -> None:
         if (self.head_width is None) == (self.heads is None):
@@ -123,6 +129,7 @@ class Ladder:
             mlp_width=max(1, round(self.mlp_ratio * width)),
             vocab_size=self.vocab_size,
             tied=self.tied,
+            rope_theta=self.rope_theta,
         )
 
     def rungs(self) -> Iterator[Shape]:

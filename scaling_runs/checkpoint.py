@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,10 @@ import torch
 from torch.optim import Optimizer
 
 from scaling_runs.files import whole_file
+
+SAVE_EVERY_S = 20.0
+MAX_SAVE_SHARE = 0.02
+"""Of the time: a large model, which takes long to save, is saved seldomer."""
 
 
 @dataclass
@@ -20,6 +25,21 @@ class Progress:
     """Steps done."""
     wall_s: float = 0.0
     """Seconds spent training, over all attempts."""
+
+
+class SaveClock:
+    """Says when the next checkpoint is due, by the time since the last one and what that one took."""
+
+    def __init__(self) -> None:
+        self.saved_at, self.save_s = time.monotonic(), 0.0
+
+    def due(self) -> bool:
+        return time.monotonic() - self.saved_at > max(SAVE_EVERY_S, self.save_s / MAX_SAVE_SHARE)
+
+    def saved(self, started_at: float) -> None:
+        """A save that began at `started_at` (time.monotonic) is done."""
+        self.saved_at = time.monotonic()
+        self.save_s = self.saved_at - started_at
 
 
 def save_checkpoint(

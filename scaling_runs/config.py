@@ -41,6 +41,7 @@ class ModelConfig:
     mlp_ratio: float = 3.0
     kv_heads: int | None = None
     tied: bool = False
+    rope_theta: float = 500_000.0
     seq_len: int = 128
 
     def __post_init__(self) -> None:
@@ -71,6 +72,7 @@ class ModelConfig:
                 vocab_size=vocab_size,
                 kv_heads=self.kv_heads,
                 tied=self.tied,
+                rope_theta=self.rope_theta,
             )
         except ValueError as error:
             raise UserError(str(error)) from None

@@ -12,6 +12,7 @@ import torch
 
 from models.factory import build_model
 from models.flops import forward_flops_per_token, train_flops_per_token
+from models.loss import NextTokenLoss
 from scaling_runs.config import Config
 from scaling_runs.hardware import TYPICAL_MFU, gpu, peak_flops_per_s, workers
 from scaling_runs.optim import build_optimizers
@@ -96,14 +97,15 @@ def _trial(spec: CellSpec, threads: int) -> tuple[float, float]:
     with _threads(threads):
         runtime = Runtime(precision=spec.precision)
         model = build_model(spec.shape, seq_len=spec.seq_len, seed=0, init_std=spec.recipe.init_std)
+        network = NextTokenLoss(model)
         step = TrainStep(
-            model, build_optimizers(model, spec.recipe), replace(spec, steps=TRIAL_MAX_STEPS), runtime
+            network, build_optimizers(model, spec.recipe), replace(spec, steps=TRIAL_MAX_STEPS), runtime
         )
         windows = _windows(spec, spec.recipe.batch_size)
         rows = torch.from_numpy(_windows(spec, max(1, runtime.eval_tokens // spec.seq_len)))
         step_s = _steady_s(lambda: step(windows, 1))
         with torch.no_grad():
-            eval_s = _steady_s(lambda: next_token_loss(model, rows, spec, runtime), at_least=1, for_s=0)
+            eval_s = _steady_s(lambda: next_token_loss(network, rows, spec, runtime), at_least=1, for_s=0)
     return step_s, eval_s / (len(rows) * spec.seq_len)
 
 

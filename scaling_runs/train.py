@@ -11,20 +11,19 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch.optim import Optimizer
 
 from fit.errors import UserError
 from models.factory import build_model
 from models.flops import train_flops_per_token
-from scaling_runs.checkpoint import load_checkpoint, save_checkpoint
+from models.loss import NextTokenLoss
+from scaling_runs.checkpoint import SaveClock, load_checkpoint, save_checkpoint
 from scaling_runs.data import Batches, Corpus, validation_windows
 from scaling_runs.optim import build_optimizers, set_lr
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import FINAL_LOSS, CellFolder, Record
 
-CHECKPOINT_EVERY_S = 20.0
 RECORDS = 100
 """Lines of metrics that a cell writes, however long it is."""
 EVALUATIONS_ON_THE_WAY = 4
@@ -76,11 +75,11 @@ def train_cell(
         world_size=runtime.world_size,
     )
     validation = validation_windows(corpus, spec.seq_len, spec.val_tokens)
-    network = runtime.wrap(model)
+    network = runtime.wrap(NextTokenLoss(model))
     step_fn = TrainStep(network, optimizers, spec, runtime)
     meter = Meter(spec, runtime)
     clock = time.monotonic() - progress.wall_s
-    saved_at = time.monotonic()
+    saves = SaveClock()
 
     with folder.metrics(up_to_step=progress.step, write=runtime.is_main, then=observe) as record:
         while progress.step < spec.steps:
@@ -96,10 +95,11 @@ def train_cell(
             if meter.due(progress.step):
                 progress.wall_s = time.monotonic() - clock
                 record(meter.read(progress.step, progress.wall_s, lr, grad_norm))
-                if runtime.agree(time.monotonic() - saved_at > CHECKPOINT_EVERY_S):
+                if runtime.agree(saves.due()):
+                    started_at = time.monotonic()
                     if runtime.is_main:
                         save_checkpoint(folder.checkpoint, model, optimizers, progress)
-                    saved_at = time.monotonic()
+                    saves.saved(started_at)
         wall_s = time.monotonic() - clock
         final = evaluate(network, validation, spec, runtime)
         finite("validation loss", final.loss, spec.steps)
@@ -140,13 +140,9 @@ class TrainStep:
 def next_token_loss(
     network: torch.nn.Module, windows_BT: torch.Tensor, spec: CellSpec, runtime: Runtime
 ) -> torch.Tensor:
-    """Cross-entropy in nats of each next token: windows (B, T+1) -> (B, T)."""
+    """Nats of each next token in the cell's precision: windows (B, T+1) -> (B, T)."""
     with precision_of(spec, runtime):
-        logits_BTV = network(input_ids=windows_BT[:, :-1]).logits
-    targets_BT = windows_BT[:, 1:]
-    return F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), reduction="none").view_as(
-        targets_BT
-    )
+        return network(windows_BT)
 
 
 def precision_of(spec: CellSpec, runtime: Runtime) -> AbstractContextManager[Any]:

@@ -38,8 +38,8 @@ from tests.launching import (
 
 EAGER = f"""
 import runpy, sys
-import scaling_runs.train
-scaling_runs.train.CHECKPOINT_EVERY_S = 0
+from scaling_runs import checkpoint
+checkpoint.SAVE_EVERY_S, checkpoint.MAX_SAVE_SHARE = 0, 1
 sys.argv[0] = {str(ROOT / "launch.py")!r}
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

@@ -32,11 +32,11 @@ def test_no_two_cells_of_a_sweep_share_a_folder(sweep: str) -> None:
 
 
 def test_isoflop_small_is_what_was_asked_for() -> None:
-    """Truth: 4 budgets or more, over 16x or more, from 2e11 FLOPs give or take 1.5x, 7 sizes or more, nothing wrong."""
+    """Truth: 4 budgets or more, over 16x or more, from about 2e11 FLOPs up, 7 sizes or more, nothing wrong."""
     plan = plan_of("sweep=isoflop_small")
     assert len(plan.budgets) >= 4
     assert plan.budgets[-1] / plan.budgets[0] >= 16 - 1e-9
-    assert 2e11 / 1.5 < plan.budgets[0] < 2e11 * 1.5
+    assert 1.5e11 < plan.budgets[0] < 2.5e11
     for budget in plan.budgets:
         assert len({cell.params for cell in plan.cells if cell.budget == budget}) >= 7
     assert not plan.problems
@@ -77,7 +77,7 @@ def test_sizes_are_even_in_log_params_about_the_expected_optimum() -> None:
         logs = sorted(math.log(cell.params) for cell in plan.cells if cell.budget == budget)
         gaps = [b - a for a, b in itertools.pairwise(logs)]
         assert gaps == pytest.approx([2 * math.log(4) / 6] * 6, abs=0.04)
-        centre = math.log(1e6 * (budget / 2e11) ** 0.62)
+        centre = math.log(1e6 * (budget / 2e11) ** 0.5)
         assert sum(logs) / len(logs) == pytest.approx(centre, abs=0.03)
 
 

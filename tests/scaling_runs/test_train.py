@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from fit.errors import UserError
-from scaling_runs import train
+from models.loss import NextTokenLoss
+from scaling_runs import checkpoint
 from scaling_runs.data import Corpus, validation_windows
 from scaling_runs.recipe import RecipeConfig, resolve
 from scaling_runs.runtime import Runtime
@@ -57,7 +58,8 @@ def less_clocks(curve: list[Record]) -> list[Record]:
 
 @pytest.fixture
 def checkpoints_at_each_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "CHECKPOINT_EVERY_S", -1.0)
+    monkeypatch.setattr(checkpoint, "SAVE_EVERY_S", -1.0)
+    monkeypatch.setattr(checkpoint, "MAX_SAVE_SHARE", math.inf)
 
 
 def test_training_on_real_text_lowers_the_loss(text: RealText, spec: CellSpec, tmp_path: Path) -> None:
@@ -101,9 +103,10 @@ def test_the_final_loss_is_that_of_the_final_weights_on_the_fixed_validation_set
     result, curve, weights = trained(spec, text, tmp_path)
     model = untrained(spec, seed=9)
     model.load_state_dict(weights)
+    network = NextTokenLoss(model)
     windows = validation_windows(text.corpus, spec.seq_len, spec.val_tokens)
-    assert evaluate(model, windows, spec, CPU).loss == pytest.approx(result.loss, abs=1e-6)
-    probe = evaluate(model, windows[::PROBE_SHARE], spec, CPU).loss
+    assert evaluate(network, windows, spec, CPU).loss == pytest.approx(result.loss, abs=1e-6)
+    probe = evaluate(network, windows[::PROBE_SHARE], spec, CPU).loss
     assert curve[-1]["val_loss_probe"] == pytest.approx(probe, abs=1e-6)
 
 

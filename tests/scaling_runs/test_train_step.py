@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.flops import params, train_flops_per_token
+from models.loss import NextTokenLoss
 from models.shapes import Shape
 from scaling_runs.data import Batches, validation_windows
 from scaling_runs.optim import build_optimizers
@@ -63,7 +64,9 @@ def test_an_untrained_model_knows_nothing_of_the_next_token(text: RealText, fami
     """Truth: ln(vocabulary), the entropy of a uniform guess."""
     spec = spec_for(text.corpus, shape=Shape(family, 16, 2, 2, 2, 48, 257))  # type: ignore[arg-type]
     windows = validation_windows(text.corpus, spec.seq_len, spec.val_tokens)
-    assert evaluate(untrained(spec), windows, spec, CPU).loss == pytest.approx(math.log(257), abs=0.02)
+    assert evaluate(NextTokenLoss(untrained(spec)), windows, spec, CPU).loss == pytest.approx(
+        math.log(257), abs=0.02
+    )
 
 
 def test_the_loss_is_the_cross_entropy_of_each_next_token(spec: CellSpec) -> None:
@@ -75,7 +78,7 @@ def test_the_loss_is_the_cross_entropy_of_each_next_token(spec: CellSpec) -> Non
         [math.log(float(logits[b, t].exp().sum())) - float(logits[b, t, windows[b, t + 1]]) for t in range(8)]
         for b in range(3)
     ]
-    losses = next_token_loss(model, windows, spec, CPU)
+    losses = next_token_loss(NextTokenLoss(model), windows, spec, CPU)
     assert losses.shape == (3, 8)
     torch.testing.assert_close(
         losses.double(), torch.tensor(expected, dtype=torch.float64), atol=1e-4, rtol=0
@@ -90,12 +93,12 @@ def test_a_model_that_always_knows_the_next_token_has_no_loss(spec: CellSpec) ->
             return type("Output", (), {"logits": 100.0 * F.one_hot(input_ids + 1, 257).float()})
 
     windows = torch.arange(33)[None] + torch.arange(4)[:, None]
-    assert next_token_loss(Counts(), windows, spec, CPU).max() < 1e-6
+    assert next_token_loss(NextTokenLoss(Counts()), windows, spec, CPU).max() < 1e-6
 
 
 def test_bf16_gives_nearly_the_loss_of_fp32(text: RealText, spec: CellSpec, tmp_path: Path) -> None:
     """Truth: the same cell in fp32; bf16 keeps 8 bits, so each loss is within a few parts in 2^8."""
-    model = untrained(spec, init_std=0.2)
+    model = NextTokenLoss(untrained(spec, init_std=0.2))
     windows = torch.from_numpy(validation_windows(text.corpus, spec.seq_len, 1024))
     in_bf16 = next_token_loss(model, windows, dataclasses.replace(spec, precision="bf16"), CPU)
     in_fp32 = next_token_loss(model, windows, spec, CPU)
@@ -124,7 +127,7 @@ def test_an_evaluation_does_not_depend_on_how_it_is_cut(
         def eval_tokens(self) -> int:
             return eval_tokens
 
-    model = untrained(spec, init_std=0.2)
+    model = NextTokenLoss(untrained(spec, init_std=0.2))
     windows = validation_windows(text.corpus, spec.seq_len, 23 * spec.seq_len)
     with torch.no_grad():
         each = next_token_loss(model, torch.from_numpy(windows), spec, CPU).double().mean(1).numpy()
@@ -136,7 +139,7 @@ def test_an_evaluation_does_not_depend_on_how_it_is_cut(
 
 def test_ranks_evaluate_every_window_once_in_even_shares(text: RealText, spec: CellSpec) -> None:
     """Truth: one process; the ranks' shares are disjoint, differ by one window at most, and sum to its losses."""
-    model = untrained(spec, init_std=0.2)
+    model = NextTokenLoss(untrained(spec, init_std=0.2))
     windows = validation_windows(text.corpus, spec.seq_len, 23 * spec.seq_len)
     alone = evaluate(model, windows, spec, CPU).window_losses
     shares = [
@@ -175,7 +178,7 @@ def test_micro_batches_add_up_to_the_batch(text: RealText, optimizer: str) -> No
     outcomes = []
     for runtime in (CPU, InMicroBatches()):
         model = untrained(spec)
-        step = TrainStep(model, build_optimizers(model, recipe), spec, runtime)
+        step = TrainStep(NextTokenLoss(model), build_optimizers(model, recipe), spec, runtime)
         figures = [step(batches.batch(i), i) for i in range(3)]
         outcomes.append((figures, [p.detach() for p in model.parameters()]))
     (whole, weights), (parts, weights_of_parts) = outcomes
@@ -198,7 +201,7 @@ def test_a_step_follows_the_gradient_clipped_to_the_recipes_norm(spec: CellSpec)
             spec, recipe=dataclasses.replace(spec.recipe, clip=clip, warmup_steps=1)
         )
         sgd = torch.optim.SGD([{"params": list(model.parameters()), "peak_lr": 1.0}], lr=1.0)
-        _, norm, _ = TrainStep(model, [sgd], clipped, CPU)(windows, 0)
+        _, norm, _ = TrainStep(NextTokenLoss(model), [sgd], clipped, CPU)(windows, 0)
         after = torch.cat([p.detach().flatten() for p in model.parameters()])
         return float(norm), float((after - before).norm())
 
@@ -211,9 +214,8 @@ def test_a_step_follows_the_gradient_clipped_to_the_recipes_norm(spec: CellSpec)
 
 def test_no_gradient_is_left_over_from_the_step_before(text: RealText, spec: CellSpec) -> None:
     model = untrained(spec)
-    TrainStep(model, build_optimizers(model, spec.recipe), spec, CPU)(
-        Batches(text.corpus, 32, 4, 0).batch(0), 0
-    )
+    step = TrainStep(NextTokenLoss(model), build_optimizers(model, spec.recipe), spec, CPU)
+    step(Batches(text.corpus, 32, 4, 0).batch(0), 0)
     assert all(p.grad is None for p in model.parameters())
 
 
