@@ -24,8 +24,13 @@ MAX_SEQ_LEN = 128
 
 
 def applies(model: torch.nn.Module, seq_len: int) -> TypeGuard[LlamaForCausalLM]:
-    """Whether `next_token_losses` can stand for `model`'s forward pass: fp32 on a CPU, a head's keys its own."""
-    if not isinstance(model, LlamaForCausalLM) or seq_len > MAX_SEQ_LEN or torch.is_autocast_enabled("cpu"):
+    """Whether `next_token_losses` can stand for the forward pass of a model of `models.factory`.
+
+    That is in fp32 on a CPU, where each head has keys of its own; torch.compile makes its own of transformers' pass.
+    """
+    if not isinstance(model, LlamaForCausalLM) or seq_len > MAX_SEQ_LEN:
+        return False
+    if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
         return False
     config, weight = model.config, model.lm_head.weight
     plain = config.num_key_value_heads == config.num_attention_heads and not (

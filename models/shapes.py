@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 Family = Literal["llama", "gpt2"]
 FAMILIES: tuple[str, ...] = get_args(Family)
+ROPE_THETA = 500_000.0
+"""Llama 3's rotary base, for windows of 8192 tokens (arXiv 2407.21783, table 3)."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,9 @@ class Shape:
     vocab_size: int
     tied: bool = False
     """The output head is the input embedding transposed."""
-    rope_theta: float = 500_000.0
-    """Base of the rotary positions (Llama only): the slowest pair of a head turns once in 2π·theta^(1-2/K) tokens.
-    Llama 3's is 500,000, for windows of 8192 (arXiv 2407.21783, table 3)."""
+    rope_theta: float = ROPE_THETA
+    """Base of the rotary positions, which GPT-2 does not have: a head's slowest pair turns once in
+    2π·theta^(1-2/K) tokens."""
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
@@ -34,8 +37,6 @@ class Shape:
         for name in ("width", "depth", "heads", "kv_heads", "mlp_width", "vocab_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"model {name} is {getattr(self, name)}; it must be at least 1")
-        if not self.rope_theta > 1:
-            raise ValueError(f"model rope_theta is {self.rope_theta}; it must be above 1")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of its {self.heads} heads")
         if self.heads % self.kv_heads:
@@ -79,7 +80,8 @@ class Ladder:
     kv_heads: int | None = None
     """Key-value heads shared by all heads where set (grouped-query attention); else one a head."""
     tied: bool = False
-    rope_theta: float = 500_000.0
+    rope_theta: float = ROPE_THETA
+    """Of a Llama; no option of a GPT-2, whose cells do not depend on it."""
 
     def __post_init__(self) -> None:
         if (self.head_width is None) == (self.heads is None):
@@ -96,6 +98,10 @@ class Ladder:
             raise ValueError(
                 f"model.width_step is {self.width_step}; it must be a multiple of {self._even_heads}, so that each "
                 f"rung's heads have one even width"
+            )
+        if not 1 < self.rope_theta < math.inf:
+            raise ValueError(
+                f"model.rope_theta is {self.rope_theta}; it must be a number above 1, such as 100 or 500000"
             )
         if self.aspect <= 0 or self.mlp_ratio <= 0 or self.min_depth < 1:
             raise ValueError(
@@ -129,7 +135,7 @@ class Ladder:
             mlp_width=max(1, round(self.mlp_ratio * width)),
             vocab_size=self.vocab_size,
             tied=self.tied,
-            rope_theta=self.rope_theta,
+            rope_theta=self.rope_theta if self.family == "llama" else ROPE_THETA,
         )
 
     def rungs(self) -> Iterator[Shape]:

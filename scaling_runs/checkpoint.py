@@ -14,7 +14,9 @@ from scaling_runs.files import whole_file
 
 SAVE_EVERY_S = 20.0
 MAX_SAVE_SHARE = 0.02
-"""Of the time: a large model, which takes long to save, is saved seldomer."""
+"""Of the time, past the first save: a large model, which takes long to save, is saved seldomer."""
+MAX_BETWEEN_SAVES_S = 900.0
+"""What a killed cell may lose, however long a save takes."""
 
 
 @dataclass
@@ -34,7 +36,8 @@ class SaveClock:
         self.saved_at, self.save_s = time.monotonic(), 0.0
 
     def due(self) -> bool:
-        return time.monotonic() - self.saved_at > max(SAVE_EVERY_S, self.save_s / MAX_SAVE_SHARE)
+        wait_s = min(max(SAVE_EVERY_S, self.save_s / MAX_SAVE_SHARE), MAX_BETWEEN_SAVES_S)
+        return time.monotonic() - self.saved_at > wait_s
 
     def saved(self, started_at: float) -> None:
         """A save that began at `started_at` (time.monotonic) is done."""

@@ -13,7 +13,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from fit.errors import UserError
 from models.flops import FLOP_CONVENTIONS
-from models.shapes import FAMILIES, Ladder
+from models.shapes import FAMILIES, ROPE_THETA, Ladder
 from scaling_runs.data import DataConfig
 from scaling_runs.recipe import RecipeConfig
 from scaling_runs.usage import choices
@@ -41,7 +41,7 @@ class ModelConfig:
     mlp_ratio: float = 3.0
     kv_heads: int | None = None
     tied: bool = False
-    rope_theta: float = 500_000.0
+    rope_theta: float = ROPE_THETA
     seq_len: int = 128
 
     def __post_init__(self) -> None:

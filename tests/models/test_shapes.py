@@ -78,6 +78,8 @@ def test_where_the_number_of_heads_is_fixed_their_width_grows_in_even_steps() ->
         ({"head_width": None, "heads": 2, "width_step": 6}, r"model\.width_step is 6; .* a multiple of 4"),
         ({"head_width": 8, "width_step": 12}, r"model\.width_step is 12; .* a multiple of 8"),
         ({"aspect": 0.0}, r"model\.aspect and model\.mlp_ratio must be positive"),
+        ({"rope_theta": 0.5}, r"model\.rope_theta is 0\.5; it must be a number above 1, such as 100"),
+        ({"rope_theta": math.inf}, r"model\.rope_theta is inf; it must be a number above 1, such as 100"),
     ],
 )
 def test_a_ladder_that_cannot_be_is_refused(changes: dict[str, object], message: str) -> None:
@@ -119,3 +121,9 @@ def test_a_shape_that_cannot_be_is_refused(changes: dict[str, object], message: 
     }
     with pytest.raises(ValueError, match=message):
         Shape(**fields)  # type: ignore[arg-type]
+
+
+def test_a_rotary_base_is_of_llama_and_no_gpt2_depends_on_it() -> None:
+    """Truth: GPT-2 has learned positions: a cell of it is the same whatever the option says."""
+    assert ladder(rope_theta=100.0).shape(16).rope_theta == 100.0
+    assert ladder(family="gpt2", rope_theta=100.0).shape(16) == ladder(family="gpt2").shape(16)

@@ -56,6 +56,10 @@ def test_saving_takes_no_more_than_its_share_of_the_time(monkeypatch: pytest.Mon
     assert not clock.due()
     now = 47.0 + 351.0
     assert clock.due()
+    now = 1000.0
+    clock.saved(started_at=900.0)
+    now = 1901.0
+    assert clock.due(), "a quarter of an hour is all that may be lost"
 
 
 def test_nothing_but_the_whole_file_takes_its_name(tmp_path: Path, spec: CellSpec) -> None:

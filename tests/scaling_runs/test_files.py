@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fit.errors import UserError
 from scaling_runs.files import read_json, remove_abandoned, whole_file, write_json, write_text
 
 
@@ -81,3 +82,13 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
         assert len(set(text)) == 1
     assert writer.returncode == os.EX_OK
     assert path.read_text() == "j" * 1_000_000
+
+
+@pytest.mark.parametrize("damage", [b'{"x":', b"", b"\xff\xfe"])
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "spec.json"
+    path.write_bytes(damage)
+    with pytest.raises(
+        UserError, match=r"spec\.json is damaged .*; remove its folder .* and run the same command again"
+    ):
+        read_json(path)
