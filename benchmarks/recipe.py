@@ -20,15 +20,14 @@ from joblib import Parallel, delayed
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from hydra import compose, initialize_config_dir  # noqa: E402
-
-from scaling_runs.config import Config, register, typed  # noqa: E402
+from scaling_runs.config import Config  # noqa: E402
 from scaling_runs.data.prepare import prepare  # noqa: E402
 from scaling_runs.hardware import workers  # noqa: E402
 from scaling_runs.job import run_cell  # noqa: E402
 from scaling_runs.plan import CorpusSize, plan_single  # noqa: E402
 from scaling_runs.runtime import default_precision  # noqa: E402
 from scaling_runs.store import Store  # noqa: E402
+from tests.configs import config_of  # noqa: E402
 
 
 def main() -> None:
@@ -74,17 +73,15 @@ def main() -> None:
 def train(choice: str, budget: float, width: int, seed: int) -> dict[str, Any]:
     """The result of one cell, trained where the store does not have it."""
     config = _config(choice, budget, width, seed)
-    corpus = prepare(config.data)
-    size = CorpusSize(corpus.fingerprint, corpus.vocab_size, corpus.train_tokens)
-    cell = plan_single(config, size, default_precision()).cells[0]
+    corpus = CorpusSize.of(prepare(config.data))
+    cell = plan_single(config, corpus, default_precision()).cells[0]
     return run_cell(Store(Path(config.store)).add(cell.spec), config)
 
 
 def _config(choice: str, budget: float, width: int, seed: int) -> Config:
-    register()
-    overrides = [*choice.split(), f"budget={budget}", f"model.width={width}", f"seed={seed}", "tracking=off"]
-    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        return typed(compose("config", overrides=overrides))
+    return config_of(
+        *choice.split(), f"budget={budget}", f"model.width={width}", f"seed={seed}", "tracking=off"
+    )
 
 
 def _cell(losses: list[float]) -> str:

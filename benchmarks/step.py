@@ -19,7 +19,6 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from models import llama_cpu  # noqa: E402
 from models.factory import build_model  # noqa: E402
 from models.loss import NextTokenLoss  # noqa: E402
 from scaling_runs.data import Batches  # noqa: E402
@@ -35,6 +34,12 @@ from tests.configs import config_of  # noqa: E402
 ROUNDS, STEPS_A_ROUND = 30, 5
 
 
+class ThroughTransformers(NextTokenLoss):
+    """The loss as it would be without `models/llama_cpu.py`."""
+
+    forward = NextTokenLoss.through_transformers
+
+
 def main() -> None:
     options = _options()
     torch.set_num_threads(1)
@@ -44,8 +49,7 @@ def main() -> None:
     for width in options.widths:
         config = config_of(f"budget={options.budget}", f"model.width={width}", *options.options)
         corpus = prepare(config.data)
-        size = CorpusSize(corpus.fingerprint, corpus.vocab_size, corpus.train_tokens)
-        spec = plan_single(config, size, "fp32").cells[0].spec
+        spec = plan_single(config, CorpusSize.of(corpus), "fp32").cells[0].spec
         batches = Batches(corpus, spec.seq_len, spec.recipe.batch_size, seed=0)
         theirs, ours = _step_s(spec, batches)
         rate = spec.flops / spec.steps / ours
@@ -58,22 +62,19 @@ def main() -> None:
 
 def _step_s(spec: CellSpec, batches: Batches) -> tuple[float, float]:
     """Seconds a step: (through transformers, written out)."""
-    applies, never = llama_cpu.applies, lambda model, seq_len: False
     ways = []
-    for way in (never, applies):
+    for loss in (ThroughTransformers, NextTokenLoss):
         model = build_model(spec.shape, seq_len=spec.seq_len, seed=0, init_std=spec.recipe.init_std)
-        step = TrainStep(NextTokenLoss(model), build_optimizers(model, spec.recipe), spec, Runtime())
+        step = TrainStep(loss(model), build_optimizers(model, spec.recipe), spec, Runtime())
         times: list[float] = []
-        ways.append((way, step, times))
+        ways.append((step, times))
     for turn in range(ROUNDS):
-        for way, step, times in ways:
-            llama_cpu.applies = way  # type: ignore[assignment]
+        for step, times in ways:
             for i in range(turn * STEPS_A_ROUND, (turn + 1) * STEPS_A_ROUND):
                 started = time.perf_counter()
                 step(batches.batch(i), i)
                 times.append(time.perf_counter() - started)
-    llama_cpu.applies = applies
-    theirs, ours = (sorted(times)[len(times) // 4] for _, _, times in ways)
+    theirs, ours = (sorted(times)[len(times) // 4] for _, times in ways)
     return theirs, ours
 
 

@@ -10,6 +10,7 @@ from fit.errors import UserError
 from models.flops import params, train_flops_per_token
 from models.shapes import Ladder, Shape
 from scaling_runs.config import Config, SweepConfig
+from scaling_runs.data import Corpus
 from scaling_runs.recipe import batch_size, resolve
 from scaling_runs.spec import CellSpec, Precision
 
@@ -29,6 +30,10 @@ class CorpusSize:
     fingerprint: str
     vocab_size: int
     train_tokens: int
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> CorpusSize:
+        return cls(corpus.fingerprint, corpus.vocab_size, corpus.train_tokens)
 
 
 @dataclass(frozen=True)

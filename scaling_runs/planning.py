@@ -54,7 +54,7 @@ def _corpus_size(config: Config) -> CorpusSize:
         corpus = prepare(config.data)
     Batches(corpus, config.model.seq_len, 1, config.seed)  # is there a batch, and a validation set?
     validation_windows(corpus, config.model.seq_len, config.val_tokens)
-    return CorpusSize(corpus.fingerprint, corpus.vocab_size, corpus.train_tokens)
+    return CorpusSize.of(corpus)
 
 
 def _require_writable(store: str) -> None:

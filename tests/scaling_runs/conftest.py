@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,11 @@ from models.factory import build_model
 from models.shapes import Shape
 from scaling_runs.data import Corpus, DataConfig
 from scaling_runs.data.prepare import prepare
+from scaling_runs.plan import Cell, Plan
 from scaling_runs.recipe import RecipeConfig, resolve
 from scaling_runs.spec import CellSpec
+from scaling_runs.store import Store
+from tests.configs import plan_of
 
 
 @dataclass(frozen=True)
@@ -91,3 +94,25 @@ def untrained(spec: CellSpec, **changes: object) -> PreTrainedModel:
     """The model of `spec` before its first step."""
     settings = {"seq_len": spec.seq_len, "seed": 0, "init_std": spec.recipe.init_std} | changes
     return build_model(spec.shape, **settings)  # type: ignore[arg-type]
+
+
+SWEEP = ["sweep=isoflop_tiny", "tracking=off"]
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    """Of `SWEEP`, on no text in particular."""
+    return plan_of(*SWEEP)
+
+
+@pytest.fixture
+def store(tmp_path: Path, plan: Plan) -> Store:
+    """The folders of `plan`, nothing trained."""
+    return filled(tmp_path, plan.cells)
+
+
+def filled(root: Path, cells: Sequence[Cell]) -> Store:
+    store = Store(root)
+    for cell in cells:
+        store.add(cell.spec)
+    return store

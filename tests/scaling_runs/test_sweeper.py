@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -20,26 +19,8 @@ from scaling_runs.sweeper import (
     table_rows,
     train_all,
 )
-from tests.configs import config_of, plan_of
-
-SWEEP = ["sweep=isoflop_tiny", "tracking=off"]
-
-
-@pytest.fixture(scope="module")
-def plan() -> Plan:
-    return plan_of(*SWEEP)
-
-
-@pytest.fixture
-def store(tmp_path: Path, plan: Plan) -> Store:
-    return filled(tmp_path, plan.cells)
-
-
-def filled(root: Path, cells: Sequence[Cell]) -> Store:
-    store = Store(root)
-    for cell in cells:
-        store.add(cell.spec)
-    return store
+from tests.configs import config_of
+from tests.scaling_runs.conftest import filled
 
 
 def valley(cell: Cell) -> float:

@@ -16,17 +16,8 @@ from scaling_runs.plan import Plan
 from scaling_runs.store import Store
 from scaling_runs.sweeper import conclude, table_rows, to_csv
 from tests.configs import config_of, plan_of
-from tests.scaling_runs.test_sweeper import SWEEP, filled, finish
-
-
-@pytest.fixture(scope="module")
-def plan() -> Plan:
-    return plan_of(*SWEEP)
-
-
-@pytest.fixture
-def store(tmp_path: Path, plan: Plan) -> Store:
-    return filled(tmp_path, plan.cells)
+from tests.scaling_runs.conftest import SWEEP, filled
+from tests.scaling_runs.test_sweeper import finish
 
 
 def parsed(text: str) -> list[dict[str, str]]:
