@@ -67,6 +67,11 @@ def run_sweep(config: Config, launch: Launch) -> None:
             sys.exit(1)
 
 
+def job_of(arguments: Sequence[str], cell_id: str) -> list[str]:
+    """The options that train one cell. Its id is quoted: Hydra reads a bare 582416563e73 as a number."""
+    return [*arguments, f"cell='{cell_id}'"]
+
+
 def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
     """Launch what is not finished, in this order; where a worker dies, launch what is left of it.
 

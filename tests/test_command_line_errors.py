@@ -84,7 +84,7 @@ WRONG = [
     ),
     (
         [*SWEEP, TEXT, "sweep.budgets=[1e5]"],
-        r"a budget of 1e\+05 FLOPs is too small: one step of the w4-d2-h2",
+        r"a budget of 1e\+05 FLOPs is too small: one step of the w4-d1-h2",
     ),
     (
         [*SWEEP, TEXT, "store=occupied"],

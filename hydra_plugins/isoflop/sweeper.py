@@ -31,11 +31,11 @@ class IsoflopSweeper(Sweeper):
         from scaling_runs.usage import refuse_lists
 
         refuse_lists(arguments)
-        from scaling_runs.sweeper import run_sweep
+        from scaling_runs.sweeper import job_of, run_sweep
 
         def launch(cell_ids: Sequence[str]) -> list[BaseException | None]:
             """Train each cell; what went wrong with it, in the order of `cell_ids`."""
-            jobs = [[*arguments, f"cell={cell_id}"] for cell_id in cell_ids]
+            jobs = [job_of(arguments, cell_id) for cell_id in cell_ids]
             returns = self.launcher.launch(jobs, initial_job_idx=0)
             return [
                 job._return_value if isinstance(job._return_value, BaseException) else None for job in returns

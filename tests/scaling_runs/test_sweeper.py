@@ -15,6 +15,7 @@ from scaling_runs.store import CellBusy, Store
 from scaling_runs.sweeper import (
     MAX_IDLE_DEATHS,
     _longest_first,
+    job_of,
     run_sweep,
     table_rows,
     train_all,
@@ -185,6 +186,13 @@ def test_an_interruption_is_no_workers_death(store: Store, plan: Plan) -> None:
     with pytest.raises(KeyboardInterrupt):
         train_all(store, plan.cells, launch)
     assert set(statuses(store, plan.cells)) == {"waiting"}
+
+
+@pytest.mark.parametrize("cell_id", ["582416563e73", "001234567890", "7ffab839466c"])
+def test_an_id_that_reads_as_a_number_reaches_the_worker_as_it_is(cell_id: str) -> None:
+    """Truth: the id itself. One hash in 140 has digits only, or digits about one e."""
+    config = config_of(*job_of(["val_tokens=1024"], cell_id))
+    assert (config.cell, config.val_tokens) == (cell_id, 1024)
 
 
 def test_long_cells_are_launched_first(plan: Plan) -> None:
