@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from fit.errors import UserError
+from fit.isoflop import MIN_SIZES
 from models.flops import params, train_flops_per_token
 from models.shapes import Ladder, Shape
 from scaling_runs.config import Config, SweepConfig
@@ -98,6 +99,17 @@ def plan_sweep(config: Config, corpus: CorpusSize, precision: Precision) -> Plan
     return Plan(config.sweep.name, tuple(cells), tuple(problems))
 
 
+def require_law(plan: Plan) -> None:
+    """UserError where even a perfect run of the plan leaves no two budgets to draw a law through."""
+    lacking = {problem.budget for problem in plan.problems if problem.code == "too-few-sizes"}
+    whole = len(plan.budgets) - len(lacking)
+    if whole < 2:
+        raise UserError(
+            f"sweep '{plan.name}' has {MIN_SIZES} or more sizes at {whole} of its {len(plan.budgets)} budgets; a law "
+            f"needs 2 such budgets: name more in sweep.budgets, or raise sweep.sizes"
+        )
+
+
 def plan_single(config: Config, corpus: CorpusSize, precision: Precision) -> Plan:
     """The plan of `budget=FLOPS model.width=W`: one cell."""
     if config.budget is None or config.model.width is None:
@@ -179,10 +191,9 @@ def grid_problems(cells: list[Cell], expected_optimum: float, budget: float) -> 
     """A budget whose grid is off-centre, or too small to fit a parabola to."""
     sizes = sorted({cell.params for cell in cells})
     problems = []
-    if len(sizes) < 3:
-        problems.append(
-            Problem("too-few-sizes", f"{len(sizes)} sizes; a parabola needs 3: raise sweep.sizes", budget)
-        )
+    if len(sizes) < MIN_SIZES:
+        text = f"{len(sizes)} sizes; a parabola needs {MIN_SIZES}: raise sweep.sizes"
+        problems.append(Problem("too-few-sizes", text, budget))
     below, above = expected_optimum / sizes[0], sizes[-1] / expected_optimum
     if min(below, above) < MIN_REACH:
         problems.append(

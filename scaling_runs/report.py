@@ -55,16 +55,21 @@ def totals(timed: TimedPlan) -> str:
         for cell in plan.cells
     )
     return (
-        f"{len(plan.cells)} cells, {plan.flops:.3g} FLOPs ({six_nd:.3g} by 6ND), about {duration(estimate.total_s)} "
-        f"({estimate.basis})"
+        f"{number(len(plan.cells), 'cell')}, {plan.flops:.3g} FLOPs ({six_nd:.3g} by 6ND), "
+        f"about {duration(estimate.total_s)} ({estimate.basis})"
     )
 
 
 def print_problems(timed: TimedPlan) -> None:
     problems = timed.plan.problems
-    say(f"\n{len(problems)} problem{'s' * (len(problems) != 1)} with this plan" + (":" if problems else ""))
+    say(f"\n{number(len(problems), 'problem')} with this plan" + (":" if problems else ""))
     for problem in problems:
         say(f"  {problem.code} at {problem.budget:.3g} FLOPs: {problem.text}")
+
+
+def number(things: int, noun: str) -> str:
+    """1 cell, 2 cells."""
+    return f"{things} {noun}{'s' * (things != 1)}"
 
 
 def count(value: float) -> str:

@@ -87,6 +87,10 @@ WRONG = [
         r"a budget of 1e\+05 FLOPs is too small: one step of the w4-d1-h2",
     ),
     (
+        [*SWEEP, TEXT, "sweep.sizes=2"],
+        r"sweep 'isoflop_tiny' has 3 or more sizes at 0 of its 3 budgets; a law needs 2 such budgets",
+    ),
+    (
         [*SWEEP, TEXT, "store=occupied"],
         r"store 'occupied' can't be made, or written to \(.*\); choose another folder",
     ),

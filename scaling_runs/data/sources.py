@@ -108,7 +108,9 @@ def text_files(patterns: list[str], text_column: str) -> Source:
             except UserError as error:
                 raise _culprit(reader, paths, text_column) or error from error
 
-    return Source(f"{len(files)} local files", (text_column, *map(_state, files)), documents)
+    return Source(
+        f"{len(files)} local file{'s' * (len(files) != 1)}", (text_column, *map(_state, files)), documents
+    )
 
 
 def _file_texts(reader: str, paths: list[str], text_column: str) -> Iterator[bytes]:

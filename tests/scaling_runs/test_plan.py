@@ -9,7 +9,7 @@ import pytest
 
 from fit.errors import UserError
 from models.flops import train_flops_per_token
-from scaling_runs.plan import CorpusSize, plan_single, plan_sweep
+from scaling_runs.plan import CorpusSize, plan_single, plan_sweep, require_law
 from tests.configs import LOCAL_CORPUS, SWEEPS, config_of, plan_of
 
 SMALL_SWEEPS = ["isoflop_small", "isoflop_tiny"]
@@ -113,6 +113,20 @@ def test_what_is_wrong_with_a_plan_is_said_before_anything_is_spent(overrides: l
 def test_a_budget_below_one_step_is_refused() -> None:
     with pytest.raises(UserError, match=r"budget of 1e\+05 FLOPs is too small: one step of the w4-d1-h2"):
         plan_of("sweep=isoflop_tiny", "sweep.budgets=[1e5]")
+
+
+@pytest.mark.parametrize(
+    "overrides", [["sweep.sizes=2"], ["sweep.budgets=[1e10]"], ["sweep.sizes=2", "sweep.seeds=[2]"]]
+)
+def test_a_plan_that_can_give_no_law_is_refused_before_it_is_trained(overrides: list[str]) -> None:
+    """Truth: a parabola has three coefficients, a line two."""
+    with pytest.raises(UserError, match=r"has 3 or more sizes at [01] of its [13] budgets; a law needs 2"):
+        require_law(plan_of("sweep=isoflop_tiny", *overrides))
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_a_shipped_plan_can_give_a_law(sweep: str) -> None:
+    require_law(plan_of(f"sweep={sweep}"))
 
 
 def test_bounds_that_leave_no_size_are_refused() -> None:
