@@ -14,7 +14,8 @@ run: $(READY)
 	$(BIN)/python launch.py sweep=isoflop_small
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 tests/models tests/fit tests/scaling_runs
+	$(BIN)/python -m pytest tests/test_*.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
