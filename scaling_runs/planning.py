@@ -11,7 +11,7 @@ from scaling_runs.config import Config
 from scaling_runs.data import Batches, validation_windows
 from scaling_runs.data.prepare import find_prepared, prepare
 from scaling_runs.estimate import Estimate, estimate_plan
-from scaling_runs.plan import CorpusSize, Plan, plan_single, plan_sweep
+from scaling_runs.plan import CorpusSize, Plan, plan_single, plan_sweep, require_law
 from scaling_runs.runtime import default_precision, from_rank_0, rank, wait_for_ranks
 
 
@@ -30,6 +30,8 @@ def make_plan(config: Config) -> TimedPlan:
     precision = config.precision or ("bf16" if _hardware(config) else default_precision())
     planner = plan_sweep if config.sweep is not None else plan_single
     plan = planner(config, corpus, precision)  # type: ignore[arg-type]  # checked in Config
+    if config.sweep is not None and not config.dry_run:
+        require_law(plan)
     estimate = from_rank_0(estimate_plan(plan, config) if rank() == 0 else None)
     assert isinstance(estimate, Estimate)
     if not config.dry_run and rank() == 0:
