@@ -22,6 +22,7 @@ from tests.configs import ROOT
 LAUNCH = [sys.executable, str(ROOT / "launch.py")]
 GRID = [
     "sweep=isoflop_tiny",
+    "model.min_depth=2",
     "sweep.budgets=[1e9,2e9]",
     "sweep.sizes=3",
     "sweep.span=2.8",

@@ -64,7 +64,7 @@ def test_a_sweep_tells_each_cell_in_a_line_where_there_is_no_terminal(sweep: Swe
     """Truth: six cells; each line has its number, loss and the share of FLOPs spent; no bar, no control characters."""
     lines = [line for line in sweep.ran.out.splitlines() if line.startswith("[")]
     told = [
-        re.match(r"\[(\d)/6\] \S+ FLOPs, w\d+-d1-h2, seed 0: loss (\S+) in .*% of the FLOPs", line)
+        re.match(r"\[(\d)/6\] \S+ FLOPs, w\d+-d2-h2, seed 0: loss (\S+) in .*% of the FLOPs", line)
         for line in lines
     ]
     assert [match and match.group(1) for match in told] == list("123456")
@@ -142,16 +142,9 @@ def test_another_budget_reuses_the_cells_that_still_apply(another: Sweep, sweep:
 def test_one_cell_by_itself_is_the_sweeps_cell(base: Path, sweep: Sweep, tmp_path: Path) -> None:
     """Truth: the sweep's own row of that budget, width and seed: same id, same loss to the last bit."""
     options = [option for option in grid(base, tmp_path) if not option.startswith("sweep")]
-    ran = launch(
-        *options,
-        "model.width_step=4",
-        "model.min_depth=1",
-        "recipe.batch_exponent=0",
-        "budget=1e9",
-        "model.width=20",
-    )
+    ran = launch(*options, "model.width_step=4", "recipe.batch_exponent=0", "budget=1e9", "model.width=16")
     assert (ran.code, ran.err) == (0, "")
-    row = _row(sweep, "1000000000.0", "20")
+    row = _row(sweep, "1000000000.0", "16")
     result = json.loads((tmp_path / "cells" / row["run_id"] / "result.json").read_text())
     assert result["loss"] == float(row["loss"])
     assert f"loss {result['loss']:.4f} nats/token" in ran.out

@@ -20,16 +20,10 @@ from tests.launching import (
     torchrun,
 )
 
-STEADY = ["recipe.muon_lr=0.014", "sweep.budgets=[1e9,1.4e9]"]
-"""Ranks add up gradients in another order than one process: a difference in the last bit, which Muon magnifies step by
-step on the narrowest models: at width 4 past 1e-4 in 700 steps. isoflop_tiny's own cells are wider."""
-ONE_CELL = [
-    "model.width_step=4",
-    "model.min_depth=1",
-    "recipe.batch_exponent=0",
-    "budget=1e9",
-    "model.width=20",
-]
+ADAMW = ["recipe=adamw", "recipe.lr=2e-2", "recipe.batch_exponent=0"]
+"""Ranks add up gradients in another order than one process: a difference in the last bit, which Muon, orthogonalising
+the nearly singular gradients of the narrowest models, makes thousands of times larger at each step."""
+ONE_CELL = ["model.width_step=4", "recipe.batch_exponent=0", "budget=1e9", "model.width=16"]
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +31,8 @@ def ranks(base: Path) -> dict[str, Sweep]:
     """A sweep by two ranks and by one process, a cell by two ranks, and a batch of three that they cannot share."""
     one_cell = [option for option in grid(base, base / "ranks-cell") if not option.startswith("sweep")]
     commands = {
-        "sweep": (torchrun(2), [*grid(base, base / "ranks-sweep"), *STEADY]),
-        "alone": (LAUNCH, [*grid(base, base / "ranks-alone"), *STEADY, ALONE]),
+        "sweep": (torchrun(2), [*grid(base, base / "ranks-sweep"), *ADAMW]),
+        "alone": (LAUNCH, [*grid(base, base / "ranks-alone"), *ADAMW, ALONE]),
         "cell": (torchrun(2), [*one_cell, *ONE_CELL]),
         "uneven": (torchrun(2), [*grid(base, base / "ranks-uneven"), "recipe.batch_tokens=192"]),
     }
@@ -83,7 +77,7 @@ def test_two_ranks_train_one_cell(base: Path, ranks: dict[str, Sweep]) -> None:
     """Truth: the same cell in the sweep of one process a cell, trained with Muon."""
     one, alone = ranks["cell"], reference(base)
     assert one.ran.code == 0
-    row = next(row for row in alone.rows() if (row["budget"], row["width"]) == ("1000000000.0", "20"))
+    row = next(row for row in alone.rows() if (row["budget"], row["width"]) == ("1000000000.0", "16"))
     result = json.loads((one.store / "cells" / row["run_id"] / "result.json").read_text())
     assert (result["optimizer"], result["ranks"]) == ("muon", 2)
     assert result["loss"] == pytest.approx(float(row["loss"]), abs=1e-4)
