@@ -57,16 +57,8 @@ class Stopped:
     checkpoints: list[Path]
     finished: int
     """Cells."""
-
-
-@dataclass(frozen=True)
-class Interrupted:
-    """The same command in the same store until it was left alone."""
-
-    sigint: Stopped
-    sigterm: Stopped
-    sigkill: Stopped
-    last: Sweep
+    again: Sweep
+    """The same command in the same store, left alone."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +66,9 @@ def outcomes(base: Path, sweep: Sweep) -> dict[str, Any]:
     """Every scenario, each in a store of its own."""
     extended(base)
     scenarios: dict[str, Callable[[Path], object]] = {
-        "interrupted": _interrupted,
+        "sigint": _interrupted,
+        "sigterm": _terminated,
+        "sigkill": _killed,
         "worker": _worker_killed,
         "damaged": _damaged,
         "diverged": _diverged,
@@ -84,35 +78,52 @@ def outcomes(base: Path, sweep: Sweep) -> dict[str, Any]:
     )
 
 
-def _interrupted(base: Path) -> Interrupted:
-    """Ctrl-C, as a terminal sends it to all of a group; SIGTERM, as a batch system sends it; SIGKILL to all."""
+def _interrupted(base: Path) -> Stopped:
+    """Ctrl-C, as a terminal sends it to all of a group."""
     store = base / "interrupted"
-    options = [*grid(base, store), "hydra.launcher.n_jobs=2"]
+    running = start(*grid(base, store), "hydra.launcher.n_jobs=2")
+    return _stopped(base, store, running, _training(store), lambda: os.killpg(running.pid, signal.SIGINT))
 
-    def stopped(
-        running: subprocess.Popen[str], begun: Callable[[], bool], stop: Callable[[], None]
-    ) -> Stopped:
-        wait_for(begun, running)
-        stop()
-        out, err = running.communicate(timeout=60)
-        until = time.monotonic() + 20
-        while group_members(running.pid) and time.monotonic() < until:
-            time.sleep(0.1)  # a worker may need a moment to go
-        left = group_members(running.pid)
-        checkpoints = list(store.glob("cells/*/checkpoint.pt"))
-        return Stopped(Ran(running.returncode, out, err), left, checkpoints, len(results(store)))
 
-    first = start(*options)
-    sigint = stopped(first, _training(store), lambda: os.killpg(first.pid, signal.SIGINT))
-    second = start(*options)
-    sigterm = stopped(second, _training(store), lambda: os.kill(second.pid, signal.SIGTERM))
-    third = start(*grid(base, store), ALONE, cwd=ROOT, program=[sys.executable, "-c", EAGER])
-    sigkill = stopped(
-        third,
+def _terminated(base: Path) -> Stopped:
+    """SIGTERM, as a batch system sends it: to the one process that it started."""
+    store = base / "terminated"
+    running = start(*grid(base, store), "hydra.launcher.n_jobs=2")
+    return _stopped(base, store, running, _training(store), lambda: os.kill(running.pid, signal.SIGTERM))
+
+
+def _killed(base: Path) -> Stopped:
+    """SIGKILL to all, once a cell has a checkpoint."""
+    store = base / "killed"
+    running = start(*grid(base, store), ALONE, cwd=ROOT, program=[sys.executable, "-c", EAGER])
+    return _stopped(
+        base,
+        store,
+        running,
         lambda: any(store.glob("cells/*/checkpoint.pt")),
-        lambda: os.killpg(third.pid, signal.SIGKILL),
+        lambda: os.killpg(running.pid, signal.SIGKILL),
     )
-    return Interrupted(sigint, sigterm, sigkill, Sweep(launch(*grid(base, store), ALONE), store))
+
+
+def _stopped(
+    base: Path,
+    store: Path,
+    running: subprocess.Popen[str],
+    begun: Callable[[], bool],
+    stop: Callable[[], None],
+) -> Stopped:
+    """Each signal meets a sweep that has only begun: there is work left for it to stop, however fast the machine."""
+    wait_for(begun, running)
+    stop()
+    out, err = running.communicate(timeout=60)
+    until = time.monotonic() + 20
+    while group_members(running.pid) and time.monotonic() < until:
+        time.sleep(0.1)  # a worker may need a moment to go
+    left = group_members(running.pid)
+    checkpoints = list(store.glob("cells/*/checkpoint.pt"))
+    finished = len(results(store))
+    again = Sweep(launch(*grid(base, store), ALONE), store)
+    return Stopped(Ran(running.returncode, out, err), left, checkpoints, finished, again)
 
 
 def _training(store: Path) -> Callable[[], bool]:
@@ -162,7 +173,7 @@ def test_a_sweep_that_is_stopped_says_so_and_takes_its_workers_along(
     outcomes: dict[str, Any], name: str, code: int
 ) -> None:
     """Truth: the shell's exit code for the signal, one sentence, and no process of its group left."""
-    stopped = getattr(outcomes["interrupted"], name)
+    stopped = outcomes[name]
     assert (stopped.ran.code, stopped.ran.err) == (code, SENTENCE)
     assert stopped.processes == {}
     assert stopped.finished < 6
@@ -170,21 +181,22 @@ def test_a_sweep_that_is_stopped_says_so_and_takes_its_workers_along(
 
 def test_a_sweep_that_is_killed_on_the_spot_leaves_a_checkpoint(outcomes: dict[str, Any]) -> None:
     """Truth: a cell that is not finished has a checkpoint on the disk, which the next run went on from."""
-    killed = outcomes["interrupted"].sigkill
+    killed = outcomes["sigkill"]
     assert killed.ran.code == -signal.SIGKILL
     assert killed.processes == {}
     assert len(killed.checkpoints) == 1
     assert killed.finished < 6
 
 
-def test_an_interrupted_sweep_started_again_ends_as_if_it_never_was(
-    outcomes: dict[str, Any], sweep: Sweep
+@pytest.mark.parametrize("name", ["sigint", "sigterm", "sigkill"])
+def test_a_stopped_sweep_started_again_ends_as_if_it_never_was(
+    outcomes: dict[str, Any], sweep: Sweep, name: str
 ) -> None:
     """Truth: the run table of an uninterrupted sweep, losses to the last bit.
 
     That one ran in workers side by side, and the end of this one in one process: the table knows no difference.
     """
-    last = outcomes["interrupted"].last
+    last = outcomes[name].again
     assert (last.ran.code, last.ran.err) == (0, "")
     assert untimed(last.rows()) == untimed(sweep.rows())
     assert not list(last.store.glob("cells/*/checkpoint.pt"))
