@@ -13,6 +13,7 @@ _HOMES = {
     "UserError": "fit.errors",
     "draw_isoflop": "fit.report.figures",
     "fit_isoflop": "fit.isoflop",
+    "fit_surface": "fit.surface",
     "load_law": "fit.advise",
     "load_runs": "fit.table",
     "render": "fit.report.summary",

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fit.errors import UserError
-from fit.powerlaw import Interval
 from fit.references import PublishedLaw, published_law
+from fit.statistics import Interval
 
 FLOPS_PER_PARAM_TOKEN = 6
 """C = 6·N·D (Kaplan et al., arXiv 2001.08361, eq. 2.1)."""

@@ -11,9 +11,10 @@ import numpy as np
 from fit.intervals import borrows_noise
 
 if TYPE_CHECKING:
-    from fit.isoflop import Budget, Valley
+    from fit.isoflop import Budget
     from fit.powerlaw import PowerLaw
     from fit.table import RunTable
+    from fit.valley import Valley
 
 POOR_R2 = 0.9
 OFF_CENTRE = 0.2

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fit.powerlaw import Interval, percentiles, student
-
-if TYPE_CHECKING:
-    from fit.isoflop import Valley
+from fit.statistics import Interval, percentiles, student
+from fit.table import RunTable
+from fit.valley import Valley
 
 DEFAULT_RESAMPLES = 2000
 NORMAL = 1.959964
 """Half the width of the normal distribution's central 95%, in standard errors."""
+CHUNK = 2_000_000
+"""Losses drawn at once, at most."""
+FREE = 1e-6
+"""Degrees of freedom below this are rounding."""
+REFUTED = 3.0
+"""Standard errors."""
 SAYS_NOTHING = 1e-6
 """A run whose leverage is closer to 1 than this bends the parabola through itself, whatever its noise."""
 
@@ -51,7 +55,7 @@ def bootstrap_laws(valleys: Sequence[Valley], resamples: int, seed: int) -> Boot
         _resampled_optima(valley, residuals if len(residuals) else borrowed, resamples, random)
         for valley, residuals in zip(usable, own, strict=True)
     ]
-    freedom = [len(valley.sizes) - 3 for valley in usable]
+    freedom = [int(valley.used.sum()) - 3 for valley in usable]
     found = [
         (
             _widened(percentiles(draws), valley.optimum, own_freedom or sum(freedom)),
@@ -84,17 +88,11 @@ def borrows_noise(valley: Valley) -> bool:
     return valley.optimum is not None and not len(_residuals(valley))
 
 
-def parabola_design(sizes: np.ndarray, centre: float) -> np.ndarray:
-    """(n, 3): 1, z, z² with z = ln(size / centre)."""
-    z = np.log(sizes / centre)
-    return np.stack([np.ones_like(z), z, z * z], axis=1)
-
-
 def _residuals(valley: Valley) -> np.ndarray:
     """(m,) centred, at the scale of the noise; of the runs that say something of it."""
-    design = parabola_design(valley.sizes, valley.centre)
-    leverage = np.einsum("ij,ji->i", design, np.linalg.pinv(design))
-    free = leverage < 1 - SAYS_NOTHING
+    design, operator, used = valley.design, valley.operator, valley.used
+    leverage = np.einsum("ij,ji->i", design, operator)
+    free = used & (leverage < 1 - SAYS_NOTHING)
     residuals = (valley.losses - design @ np.asarray(valley.coefficients))[free] / np.sqrt(1 - leverage[free])
     return np.asarray(residuals - residuals.mean()) if len(residuals) else residuals
 
@@ -103,12 +101,77 @@ def _resampled_optima(
     valley: Valley, residuals: np.ndarray, resamples: int, random: np.random.Generator
 ) -> np.ndarray:
     """(r,) minima; NaN where there is none inside the grid."""
-    design = parabola_design(valley.sizes, valley.centre)
-    z = design[:, 1]
-    fitted = design @ np.asarray(valley.coefficients)
-    losses = fitted + random.choice(residuals, size=(resamples, len(z)))
-    _, c1, c2 = (losses @ np.linalg.pinv(design).T).T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        minimum = -c1 / (2 * c2)
-    inside = (c2 > 0) & (minimum > z.min()) & (minimum < z.max())
-    return np.where(inside, valley.centre * np.exp(np.where(inside, minimum, 0.0)), np.nan)
+    fitted = valley.design @ np.asarray(valley.coefficients)
+    rows = max(1, CHUNK // len(fitted))
+    sizes = [min(rows, resamples - at) for at in range(0, resamples, rows)]
+    return np.exp(
+        np.concatenate(
+            [valley.minima_of(fitted + random.choice(residuals, size=(size, len(fitted)))) for size in sizes]
+        )
+    )
+
+
+@dataclass(frozen=True)
+class RunNoise:
+    """The noise of single runs, pooled over all valleys of one axis."""
+
+    sd: float
+    """Nats."""
+    degrees_of_freedom: float
+
+
+def run_noise(table: RunTable, valleys: Sequence[Valley], smooth: np.ndarray | None) -> RunNoise | None:
+    """From what the parabolas leave, less what they leave of `smooth`: (n,) losses of a surface, if there is one.
+
+    A parabola does not follow an asymmetric valley, and what it leaves of a noise-free one is no noise. None where no
+    valley has more than three runs.
+    """
+    left, freedom = _left_over(table, valleys, table.loss if smooth is None else table.loss - smooth)
+    return RunNoise(float(np.sqrt(left @ left / freedom)), freedom) if freedom > FREE else None
+
+
+def shape_agrees(table: RunTable, valleys: Sequence[Valley], smooth: np.ndarray) -> bool:
+    """Whether the runs leave their parabolas as `smooth`, (n,) losses of a surface, does: by the same asymmetry.
+
+    What the parabolas leave of the runs is regressed on what they leave of the surface; a slope more than REFUTED
+    standard errors from 1 says that the valleys have another shape, whose bias the surface can't tell.
+    """
+    left, freedom = _left_over(table, valleys, table.loss)
+    expected, _ = _left_over(table, valleys, smooth)
+    size = float(expected @ expected)
+    if freedom <= 1 + FREE or size == 0:
+        return True
+    slope = float(expected @ left) / size
+    rest = left - slope * expected
+    error = np.sqrt(float(rest @ rest) / (freedom - 1) / size)
+    return bool(abs(slope - 1) <= REFUTED * error + SAYS_NOTHING)
+
+
+def _left_over(table: RunTable, valleys: Sequence[Valley], losses: np.ndarray) -> tuple[np.ndarray, float]:
+    """(m,) what parabolas through `losses` of the used runs leave, and its degrees of freedom."""
+    parts, freedom = [np.empty(0)], 0.0
+    for valley in valleys:
+        if valley.status == "too-few-sizes":
+            continue
+        used = valley.used
+        design, operator = valley.design[used], valley.operator[:, used]
+        own = losses[table.budget == valley.budget][used]
+        parts.append(own - design @ (operator @ own))
+        # trace of (I - H)(I - H)', H = design @ operator, without the (n, n) matrix
+        freedom += used.sum() - 2 * 3 + float(np.sum((operator @ operator.T) * (design.T @ design)))
+    return np.concatenate(parts), freedom
+
+
+def known_covariance(
+    table: RunTable, valleys: Sequence[Valley], gradient: np.ndarray | None, noise: RunNoise
+) -> np.ndarray:
+    """(k, k) of ln optimum less the grid's bias, from the runs' noise.
+
+    gradient: (k, n) of the bias by each run's loss; it is shared by all valleys, so their errors are correlated.
+    """
+    by_loss = np.zeros((len(valleys), len(table)))
+    for row, valley in zip(by_loss, valleys, strict=True):
+        row[table.budget == valley.budget] = valley.minimum_gradient()
+    if gradient is not None:
+        by_loss -= gradient
+    return np.asarray(noise.sd**2 * by_loss @ by_loss.T)

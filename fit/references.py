@@ -101,7 +101,6 @@ def published_law(name: str) -> PublishedLaw:
     for law in LAWS:
         if law.name == name:
             return law
-    near = difflib.get_close_matches(name.lower(), [law.name for law in LAWS], 1)
     names = [law.name for law in LAWS]
     near = difflib.get_close_matches(name.lower(), names, 1)
     hint = f", did you mean {near[0]}?" if near else ";"

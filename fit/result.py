@@ -9,10 +9,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+from fit.backtest import Backtest
 from fit.errors import UserError
-from fit.isoflop import AXES, Budget, IsoflopFit, Valley
-from fit.powerlaw import Interval, PowerLaw, Prediction
+from fit.isoflop import Budget, IsoflopFit
+from fit.powerlaw import Estimate, PowerLaw, Prediction
 from fit.references import LLAMA3
+from fit.statistics import Interval
+from fit.surface import SurfaceFit
+from fit.valley import AXES, Valley
 
 SCHEMA = 1
 
@@ -41,13 +45,12 @@ def fit_to_dict(fit: IsoflopFit) -> dict[str, Any]:
                 "coefficient": LLAMA3.tokens_coefficient,
                 "exponent_inside_ci95": inside[0] <= LLAMA3.tokens_exponent <= inside[1] if inside else None,
             },
-            "backtest": None
-            if fit.backtest is None
-            else {
-                "held_out_flops": fit.backtest.held_out_flops,
-                "tokens_ratio": fit.backtest.tokens_ratio,
-                "loss_error": None,
-            },
+            "surface": None if fit.surface is None else _surface(fit.surface),
+            "backtest": _backtest(fit.backtests[0]) if fit.backtests else None,
+            "backtests": [_backtest(backtest) for backtest in fit.backtests],
+            "run_noise": None
+            if fit.run_noise is None
+            else {"sd": fit.run_noise.sd, "degrees_of_freedom": fit.run_noise.degrees_of_freedom},
             "seed_noise": None
             if fit.seed_noise is None
             else {"sd": fit.seed_noise.sd, "degrees_of_freedom": fit.seed_noise.degrees_of_freedom},
@@ -79,7 +82,7 @@ def _budget(fit: IsoflopFit, budget: Budget) -> dict[str, Any]:
     return {
         "flops": budget.flops,
         "runs": budget.runs,
-        "used": budget.runs if budget.tokens.interior else 0,
+        "used": int(budget.tokens.used.sum()) if budget.tokens.interior else 0,
         **{axis: _valley(budget.valley(axis), budget.optimum_ci95[axis]) for axis in AXES},
         "loss": budget.tokens.optimum_loss,
         "r2": budget.tokens.r2,
@@ -96,6 +99,7 @@ def _valley(valley: Valley, ci95: Interval | None) -> dict[str, Any]:
         "r2": valley.r2,
         "depth": valley.depth,
         "parabola": {"centre": valley.centre, "coefficients": list(valley.coefficients)},
+        "used": int(valley.used.sum()),
     }
 
 
@@ -107,16 +111,53 @@ def _law(law: PowerLaw | None) -> dict[str, Any] | None:
         "exponent": law.exponent,
         "exponent_ci95": law.exponent_ci95,
         "coefficient_ci95": law.coefficient_ci95,
-        "intervals": {"within": law.within, "between": law.between, "leave_one_out": law.leave_one_out},
+        "corrected": None
+        if law.shift is None
+        else {"coefficient": law.corrected_coefficient, "exponent": law.corrected_exponent},
+        "intervals": dict(law.parts),
+        "scatter": law.line.tau,
         "flops_range": [float(law.flops.min()), float(law.flops.max())],
     }
 
 
-def _prediction(prediction: Prediction) -> dict[str, Any]:
-    optima = {
-        axis: {"value": estimate.value, "ci95": estimate.ci95} for axis, estimate in prediction.optima.items()
+def _surface(found: SurfaceFit) -> dict[str, Any]:
+    surface = found.surface
+    return {
+        "objective": found.objective,
+        "reason": found.reason or None,
+        "residual_sd": found.residual_sd,
+        "converged": found.converged,
+        "unknowns": None
+        if surface is None
+        else {
+            "floor": surface.floor,
+            "a": surface.a,
+            "b": surface.b,
+            "alpha": surface.alpha,
+            "beta": surface.beta,
+        },
+        "exponents": None if surface is None else surface.exponents,
     }
-    return {"flops": prediction.flops, "tokens": None, "params": None, **optima, "loss": None}
+
+
+def _backtest(backtest: Backtest) -> dict[str, Any]:
+    return {
+        "held_out": backtest.held_out,
+        "held_out_flops": backtest.held_out_flops,
+        "tokens_ratio": backtest.ratios["tokens"],
+        "params_ratio": backtest.ratios.get("params"),
+        "loss_error": None,
+    }
+
+
+def _prediction(prediction: Prediction) -> dict[str, Any]:
+    optima = {axis: _estimate(estimate) for axis, estimate in prediction.optima.items()}
+    loss = None if prediction.loss is None else _estimate(prediction.loss)
+    return {"flops": prediction.flops, "tokens": None, "params": None, **optima, "loss": loss}
+
+
+def _estimate(estimate: Estimate) -> dict[str, Any]:
+    return {"value": estimate.value, "ci95": estimate.ci95, "corrected": estimate.corrected}
 
 
 def _clean(value: Any) -> Any:

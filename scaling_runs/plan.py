@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from fit.errors import UserError
-from fit.isoflop import MIN_SIZES
+from fit.valley import MIN_SIZES
 from models.flops import params, train_flops_per_token
 from models.shapes import Ladder, Shape
 from scaling_runs.config import Config, SweepConfig

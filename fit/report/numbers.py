@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fit.powerlaw import Interval
+from fit.statistics import Interval
 
 
 def short(value: float | None) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fit.isoflop import AXES, Budget, IsoflopFit, Valley
+from fit.isoflop import Budget, IsoflopFit
 from fit.powerlaw import PowerLaw
 from fit.references import LLAMA3
 from fit.report.numbers import interval, short, short_interval
+from fit.valley import AXES, Valley
 
 HEADER = (
     f"{'budget':>9} {'runs':>5} {'tokens':>9} {'95% interval':>18} {'params':>9} {'95% interval':>18} {'loss':>8} "
@@ -63,15 +64,23 @@ def _laws(fit: IsoflopFit) -> str:
         law = fit.laws[axis]
         lines.append(f"  {axis:>6}  no law" if law is None else _law_line(axis, law))
         if law is not None:
+            lines += _corrected(law)
             lines.append(
-                f"          α by bootstrap of the runs {interval(law.within)}, by scatter of the budgets "
-                f"{interval(law.between)}, leaving one budget out {interval(law.leave_one_out)}"
+                f"          α by bootstrap of the runs {interval(law.parts['within'])}, by scatter of the budgets "
+                f"{interval(law.parts['between'])}, leaving one budget out {interval(law.parts['leave_one_out'])}"
             )
     lines.append(
         f"  Llama 3  D*(C) = {LLAMA3.tokens_coefficient}·C^{LLAMA3.tokens_exponent} ({LLAMA3.source})"
         f"{_where(fit.laws['tokens'])}"
     )
     return "\n".join(lines)
+
+
+def _corrected(law: PowerLaw) -> list[str]:
+    if law.corrected_exponent is None:
+        return []
+    corrected = f"A = {law.corrected_coefficient:.3g}, α = {law.corrected_exponent:.3f}"
+    return [f"          less what a parabola on this grid misses: {corrected}; the intervals are about these"]
 
 
 def _law_line(axis: str, law: PowerLaw) -> str:
@@ -118,10 +127,12 @@ def _predictions(fit: IsoflopFit) -> str:
 
 def _checks(fit: IsoflopFit) -> str:
     lines = []
-    if fit.backtest is not None:
+    for backtest in fit.backtests:
+        without = "the top budget" if backtest.held_out == 1 else f"the top {backtest.held_out} budgets"
+        ratios = " and ".join(f"{ratio:.2f}x the optimal {axis}" for axis, ratio in backtest.ratios.items())
         lines.append(
-            f"Back-test: the law without {fit.backtest.held_out_flops:.3g} FLOPs predicts "
-            f"{fit.backtest.tokens_ratio:.2f}x the optimal tokens that were found there"
+            f"Back-test: the law without {without} predicts {ratios} that were found at "
+            f"{backtest.held_out_flops:.3g} FLOPs"
         )
     if fit.seed_noise is not None:
         depths = [budget.tokens.depth for budget in fit.budgets if budget.tokens.interior]

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from fit.intervals import bootstrap_laws
-from fit.isoflop import Valley, fit_isoflop, fit_valley
+from fit.isoflop import fit_isoflop
 from fit.table import RunTable
+from fit.valley import Valley, fit_valley
 from tests.simulated import BUDGETS, TOKENS, parabolas
 
 EXPERIMENTS = 100
@@ -84,8 +85,8 @@ def test_three_runs_say_nothing_of_their_noise_and_never_claim_to_be_sure() -> N
     fit = fit_isoflop(parabolas(sizes=3, noise=0.01), resamples=100)
     law = fit.laws["tokens"]
     assert law is not None
-    assert law.within is None
-    assert law.exponent_ci95 == law.between
+    assert law.parts["within"] is None
+    assert law.exponent_ci95 == pytest.approx(law.parts["between"], abs=1e-3)
     assert all(budget.optimum_ci95["tokens"] is None for budget in fit.budgets)
 
 
@@ -137,7 +138,13 @@ def test_repeats_of_each_size_narrow_the_interval() -> None:
         fits = [fit_isoflop(parabolas(noise=0.01, seeds=seeds, seed=s), resamples=200) for s in range(12)]
         laws = [fit.laws["tokens"] for fit in fits]
         return float(
-            np.median([law.within[1] - law.within[0] for law in laws if law is not None and law.within])
+            np.median(
+                [
+                    law.parts["within"][1] - law.parts["within"][0]
+                    for law in laws
+                    if law is not None and law.parts["within"]
+                ]
+            )
         )
 
     assert width(4) / width(1) == pytest.approx(0.5, abs=0.12)

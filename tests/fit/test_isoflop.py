@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fit.backtest import Backtest, backtests
 from fit.errors import UserError
-from fit.isoflop import AXES, backtest, fit_isoflop, fit_valley, seed_noise
+from fit.isoflop import fit_isoflop
 from fit.powerlaw import PowerLaw
+from fit.seeds import seed_noise
 from fit.table import RunTable, load_runs
+from fit.valley import AXES, fit_valley
 from tests.simulated import BUDGETS, TOKENS, Law, Surface, parabolas, table
 
 
@@ -42,8 +45,8 @@ def test_llama_3s_own_points_give_its_published_law(llama3_points: Path) -> None
     assert [(budget.flops, budget.tokens.status) for budget in fit.budgets] == [
         (flops, "ok") for flops in (6e18, 1e19, 3e19, 6e19, 1e20, 3e20, 6e20, 1e21, 3e21, 1e22)
     ]
-    assert law.leave_one_out is not None
-    assert law.leave_one_out[0] == pytest.approx(0.511, abs=5e-4)
+    assert law.parts["leave_one_out"] is not None
+    assert law.parts["leave_one_out"][0] == pytest.approx(0.511, abs=5e-4)
     assert law.exponent_ci95 is not None
     assert law.exponent_ci95[0] < 0.537 < law.exponent_ci95[1]
 
@@ -228,16 +231,21 @@ def test_seed_noise_is_the_pooled_deviation_of_repeats() -> None:
 def test_the_back_test_predicts_the_top_budget_from_the_others() -> None:
     """Truth: on an exact law the top is met; where its optimum is 2x the law's, half of it is predicted."""
     runs = parabolas()
-    valleys = [fit_valley(runs, flops, "tokens") for flops in BUDGETS]
-    exact = backtest(valleys)
-    assert exact is not None
-    assert exact.held_out_flops == BUDGETS[-1]
-    assert exact.tokens_ratio == pytest.approx(1, rel=1e-6)
+    exact = back_tested(runs)
+    assert [(one.held_out, one.held_out_flops) for one in exact] == [(1, BUDGETS[-1]), (2, BUDGETS[-1])]
+    for one in exact:
+        assert one.ratios == pytest.approx({"tokens": 1, "params": 1}, rel=1e-6)
     shifted = replace(runs, tokens=np.where(runs.budget == BUDGETS[-1], 2 * runs.tokens, runs.tokens))
-    found = backtest([fit_valley(shifted, flops, "tokens") for flops in BUDGETS])
-    assert found is not None
-    assert found.tokens_ratio == pytest.approx(0.5, rel=1e-6)
-    assert backtest(valleys[:3]) is None
+    for one in back_tested(shifted):
+        assert one.ratios == pytest.approx({"tokens": 0.5, "params": 1}, rel=1e-6)
+    assert [one.held_out for one in back_tested(parabolas(budgets=BUDGETS[:4]))] == [1]
+    assert back_tested(parabolas(budgets=BUDGETS[:3])) == ()
+
+
+def back_tested(runs: RunTable) -> tuple[Backtest, ...]:
+    return backtests(
+        {axis: [fit_valley(runs, float(flops), axis) for flops in runs.budgets] for axis in AXES}
+    )
 
 
 def test_the_fit_is_the_same_whatever_the_order_of_the_rows() -> None:

@@ -172,7 +172,8 @@ def test_conventions_are_named_and_each_has_its_law() -> None:
     )
     conventions = fit_to_dict(fit)["conventions"]
     assert (conventions["flops"], conventions["params"]) == ("exact", "body")
-    assert conventions["params_laws"]["body"] == fit_to_dict(fit)["laws"]["params"]
+    for key in ("coefficient", "exponent", "exponent_ci95", "coefficient_ci95"):
+        assert conventions["params_laws"]["body"][key] == fit_to_dict(fit)["laws"]["params"][key]
     doubled = conventions["params_laws"]["all"]["coefficient"]
     assert doubled == pytest.approx(2 * conventions["params_laws"]["body"]["coefficient"])
     plain = fit_to_dict(fit_isoflop(runs, resamples=20))["conventions"]

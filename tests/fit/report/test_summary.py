@@ -21,7 +21,7 @@ def test_optima_laws_reference_predictions_checks_are_all_there() -> None:
         "Llama 3  D*(C) = 0.299·C^0.537 (arXiv 2407.21783, section 3.2.1): its α lies inside the interval above",
         "3.8e+25 FLOPs: 16.3T tokens",
         "389B params",
-        "Back-test: the law without 2.56e+20 FLOPs predicts 1.00x",
+        "Back-test: the law without the top budget predicts 1.00x the optimal tokens and 1.00x the optimal params",
         "Seed noise: 0.0000 nats (35 degrees of freedom)",
     ):
         assert part in text

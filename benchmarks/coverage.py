@@ -1,0 +1,226 @@
+"""How often the headline 95% intervals hold the truth, on simulated experiments whose law is known.
+
+    python benchmarks/coverage.py                       # all scenarios, 500 experiments each: 40 minutes of 2 cores
+    python benchmarks/coverage.py --experiments 100     # quicker, rougher
+
+An experiment is a grid of budgets and sizes on the surface of Hoffmann et al. (arXiv 2203.15556, eq. 10) with Gaussian
+noise on each run, and, where scatter is on, each budget's valley moved by a random factor. Its exponent, its optimal
+tokens at 100 times the largest budget and its coefficient are known in closed form. A scenario is ill-posed where the
+project's own diagnostics would say so of a typical experiment: its noise-free valley is shallower than twice the noise,
+or its minimum lies in the outer fifth of the grid, at one budget or more. `oracle` is the half width of an interval
+that knows the noise, the scatter and the bias, and has nothing to estimate but the line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from fit.axis import fit_axis
+from fit.diagnostics import OFF_CENTRE, SHALLOW
+from fit.surface import Surface, fit_surface
+from fit.table import RunTable
+from fit.valley import fit_valley
+
+TRUTH = Surface(floor=1.69, a=406.4, b=410.7, alpha=0.34, beta=0.28)
+LOWEST, HIGHEST = 1e18, 1e21
+PREDICTED = 100 * HIGHEST
+SPAN = 6.0
+"""Sizes run from the centre over SPAN to the centre times SPAN."""
+OFF = 2.5
+"""Factor in params by which an off-centre grid misses, and a drifting one at its last budget."""
+FAR = 4.0
+"""Likewise at both ends, in opposite directions: past the outer fifth of the grid."""
+SCATTER = 0.1
+"""Standard deviation of ln(optimum) over budgets."""
+NORMAL = 1.959964
+GRIDS = {
+    "centred": (1.0, 1.0),
+    "off-centre": (OFF, OFF),
+    "drifting": (1.0, OFF),
+    "far drift": (1 / FAR, FAR),
+}
+"""Centre of the first and of the last budget's grid, over the optimum."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A kind of experiment."""
+
+    budgets: int
+    sizes: int
+    noise: float
+    """Nats, standard deviation of a run."""
+    grid: str
+    scatter: float
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often the truth was held."""
+
+    scenario: Scenario
+    well_posed: bool
+    experiments: int
+    failed: int
+    """Experiments without a law or an interval: fewer than three usable minima."""
+    exponent: float
+    coefficient: float
+    prediction: float
+    plain: float
+    """Of the exponent, by Student's t interval of the plain regression."""
+    half_width: float
+    """Median, of the exponent's interval."""
+    oracle: float
+
+
+SCENARIOS = tuple(
+    Scenario(budgets, sizes, noise, grid, scatter)
+    for scatter, grid, budgets, sizes, noise in product(
+        (0.0, SCATTER), GRIDS, (4, 6, 10), (5, 9, 13), (0.001, 0.01, 0.03)
+    )
+)
+
+
+def simulate(scenario: Scenario, random: np.random.Generator) -> RunTable:
+    """One experiment."""
+    flops = np.geomspace(LOWEST, HIGHEST, scenario.budgets)
+    first, last = GRIDS[scenario.grid]
+    miss = np.geomspace(first, last, scenario.budgets)
+    moved = scenario.scatter * random.standard_normal(scenario.budgets)
+    steps = np.linspace(-1, 1, scenario.sizes) * np.log(SPAN)
+    optimum = np.array([TRUTH.optima(one)["params"] for one in flops])
+    log_params = np.log(optimum * miss)[:, None] + steps
+    log_tokens = np.log(flops / 6)[:, None] - log_params
+    loss = TRUTH.loss(np.exp(log_params - moved[:, None]), np.exp(log_tokens + moved[:, None]))
+    loss = loss + scenario.noise * random.standard_normal(loss.shape)
+    budget = np.repeat(flops, scenario.sizes)
+    return RunTable(
+        source="simulated",
+        budget=budget,
+        flops=budget,
+        params=np.exp(log_params).ravel(),
+        tokens=np.exp(log_tokens).ravel(),
+        loss=loss.ravel(),
+        run_id=np.arange(len(budget)).astype(str),
+    )
+
+
+def cover(scenario: Scenario, experiments: int, seed: int = 0) -> Coverage:
+    """`experiments` of one scenario, seeded."""
+    random = np.random.default_rng(seed)
+    top = TRUTH.optima(HIGHEST)["tokens"]
+    exponent = TRUTH.exponents["tokens"]
+    truths = np.array(
+        [exponent, np.log(top) - exponent * np.log(HIGHEST), np.log(TRUTH.optima(PREDICTED)["tokens"])]
+    )
+    held, plain, widths = [], [], []
+    for _ in range(experiments):
+        table = simulate(scenario, random)
+        surface = fit_surface(table.params, table.tokens, table.loss).surface
+        law = fit_axis(table, "tokens", surface=surface).law
+        if law is None or len(law.flops) < 3:
+            continue
+        intervals = [law.line.slope_ci95(), law.line.value_ci95(0.0), law.line.value_ci95(np.log(PREDICTED))]
+        found = [one for one in intervals if one is not None]
+        held.append([low <= truth <= high for (low, high), truth in zip(found, truths, strict=True)])
+        between = law.parts["between"]
+        assert between is not None
+        plain.append(between[0] <= exponent <= between[1])
+        widths.append((found[0][1] - found[0][0]) / 2)
+    shares = np.mean(held, axis=0) if held else np.full(3, np.nan)
+    return Coverage(
+        scenario=scenario,
+        well_posed=_well_posed(scenario),
+        experiments=experiments,
+        failed=experiments - len(held),
+        exponent=float(shares[0]),
+        coefficient=float(shares[1]),
+        prediction=float(shares[2]),
+        plain=float(np.mean(plain)) if plain else float("nan"),
+        half_width=float(np.median(widths)) if widths else float("nan"),
+        oracle=_oracle(scenario),
+    )
+
+
+def _noise_free(scenario: Scenario) -> RunTable:
+    return simulate(
+        Scenario(scenario.budgets, scenario.sizes, 0.0, scenario.grid, 0.0), np.random.default_rng(0)
+    )
+
+
+def _well_posed(scenario: Scenario) -> bool:
+    """Whether no diagnostic speaks of its noise-free valleys."""
+    table = _noise_free(scenario)
+    for budget in table.budgets:
+        valley = fit_valley(table, float(budget), "tokens")
+        if valley.optimum is None or valley.depth < SHALLOW * scenario.noise:
+            return False
+        place = np.log(valley.optimum / valley.sizes.min()) / np.log(valley.sizes.max() / valley.sizes.min())
+        if not OFF_CENTRE <= place <= 1 - OFF_CENTRE:
+            return False
+    return True
+
+
+def _oracle(scenario: Scenario) -> float:
+    """Half width of the exponent's interval where every budget's error is known; NaN where one has no minimum."""
+    table = _noise_free(scenario)
+    valleys = [fit_valley(table, float(budget), "tokens") for budget in table.budgets]
+    if any(valley.optimum is None for valley in valleys):
+        return float("nan")
+    variance = np.array(
+        [
+            scenario.noise**2 * np.sum(valley.minimum_gradient() ** 2) + scenario.scatter**2
+            for valley in valleys
+        ]
+    )
+    x = np.log(table.budgets)
+    centre = np.average(x, weights=1 / variance)
+    return float(NORMAL / np.sqrt(np.sum((x - centre) ** 2 / variance)))
+
+
+def _row(found: Coverage) -> str:
+    scenario = found.scenario
+    return (
+        f"| {scenario.budgets} | {scenario.sizes} | {scenario.noise:g} | {scenario.grid} | {scenario.scatter:g} | "
+        f"{'well' if found.well_posed else 'ill'} | {found.exponent:.1%} | {found.coefficient:.1%} | "
+        f"{found.prediction:.1%} | {found.plain:.1%} | {found.half_width:.4f} | {found.oracle:.4f} | "
+        f"{found.half_width / found.oracle:.2f} | {found.failed} |"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table, a scenario a row, then one line of JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--experiments", type=int, default=500)
+    parser.add_argument("--every", type=int, default=1, help="only each n-th scenario")
+    options = parser.parse_args(arguments)
+    scenarios = SCENARIOS[:: options.every]
+    print(
+        "| budgets | sizes | noise | grid | scatter | posed | α | A | prediction | plain t | half width | oracle | "
+        "ratio | no law |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+    results = []
+    with ProcessPoolExecutor() as pool:
+        jobs = [pool.submit(cover, scenario, options.experiments, i) for i, scenario in enumerate(scenarios)]
+        for job in jobs:
+            results.append(job.result())
+            print(_row(results[-1]), flush=True)
+    print(json.dumps({"benchmark": "coverage", "results": [asdict(result) for result in results]}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""One surface through all runs, L(N, D) = E + a·N^-alpha + b·D^-beta, and the optima that follow from it.
+
+The third approach of Hoffmann et al. (arXiv 2203.15556, section 3.3). Besiroglu et al. (arXiv 2404.10102) found that
+the published fit had been stopped early; here E, a and b are solved exactly for every pair of exponents
+(`fit/varpro.py`), the pairs are scanned, and each low point of the scan is descended until it stands still.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fit.errors import UserError
+from fit.varpro import LARGEST_EXPONENT, SMALLEST_EXPONENT, Separable, fit_separable, scan_exponents
+
+Objective = Literal["squared", "huber"]
+OBJECTIVES: tuple[Objective, ...] = ("squared", "huber")
+UNKNOWNS = 5
+STARTS = 6
+"""Low points of the scan that are descended from."""
+HUBER_DELTA = 1e-3
+"""Of residuals in log loss (Hoffmann et al., section 3.3)."""
+REWEIGHTINGS = 2000
+STANDS_STILL = 1e-8
+"""A change of every logarithm of the five unknowns that is smaller than this ends the reweighting."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """loss = floor + a·params^-alpha + b·tokens^-beta, in nats a token."""
+
+    floor: float
+    a: float
+    b: float
+    alpha: float
+    beta: float
+
+    def loss(self, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """Nats a token, for arrays of one shape."""
+        return np.asarray(
+            self.floor
+            + np.exp(np.log(self.a) - self.alpha * np.log(params))
+            + np.exp(np.log(self.b) - self.beta * np.log(tokens))
+        )
+
+    @property
+    def exponents(self) -> dict[str, float]:
+        """Of the optima on C = k·N·D: a = beta/(alpha+beta) for params, alpha/(alpha+beta) for tokens."""
+        total = self.alpha + self.beta
+        return {"tokens": self.alpha / total, "params": self.beta / total}
+
+    def optima(self, flops: float, flops_per_param_token: float = 6.0) -> dict[str, float]:
+        """Params and tokens of the lowest loss on C = k·N·D (Hoffmann et al., eq. 4), and that loss."""
+        total = self.alpha + self.beta
+        log_ratio = (np.log(self.alpha * self.a) - np.log(self.beta * self.b)) / total
+        log_product = np.log(flops) - np.log(flops_per_param_token)
+        log_params = log_ratio + self.beta / total * log_product
+        log_tokens = log_product - log_params
+        params, tokens = float(np.exp(log_params)), float(np.exp(log_tokens))
+        return {
+            "params": params,
+            "tokens": tokens,
+            "loss": float(self.loss(np.array(params), np.array(tokens))),
+        }
+
+
+@dataclass(frozen=True)
+class SurfaceFit:
+    """A surface and what is known of how it was found."""
+
+    surface: Surface | None
+    """None where the losses do not fall with both sizes: one of a, b is zero, or an exponent at its bound."""
+    reason: str
+    """Why there is none; empty where there is one."""
+    objective: Objective
+    runs: int
+    residual_sd: float
+    """Nats; sqrt of the sum of squares over the degrees of freedom."""
+    converged: bool
+
+
+def fit_surface(
+    params: np.ndarray, tokens: np.ndarray, loss: np.ndarray, objective: Objective = "squared"
+) -> SurfaceFit:
+    """The surface of least squares in the loss, or of least Huber loss in its logarithm.
+
+    params, tokens, loss: (n,), n > 5. UserError with fewer runs.
+    """
+    if len(loss) <= UNKNOWNS:
+        raise UserError(f"a surface has {UNKNOWNS} unknowns and there are {len(loss)} runs; train more")
+    x, y = _about_mean(params), _about_mean(tokens)
+    found = lowest(x, y, loss, np.ones_like(loss))
+    if objective == "huber":
+        found = _huber(x, y, loss, found)
+    columns = np.stack(
+        [np.ones_like(x), np.exp(-found.exponents[0, 0] * x), np.exp(-found.exponents[0, 1] * y)]
+    )
+    residuals = loss - found.coefficients[0] @ columns
+    surfaces, usable = surfaces_of(found, params, tokens)
+    return SurfaceFit(
+        surface=Surface(*(float(value) for value in surfaces[0])) if usable[0] else None,
+        reason="" if usable[0] else _why_none(found),
+        objective=objective,
+        runs=len(loss),
+        residual_sd=float(np.sqrt(residuals @ residuals / (len(loss) - UNKNOWNS))),
+        converged=bool(found.converged[0]),
+    )
+
+
+def lowest(x: np.ndarray, y: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> Separable:
+    """The lowest of the minima downhill of the low points of a scan; one fit."""
+    starts = scan_exponents(x, y, loss, weight, STARTS)
+    fits = fit_separable(x, y, np.repeat(loss[None], len(starts), axis=0), weight, starts)
+    return _row(fits, int(np.argmin(fits.squares)))
+
+
+def surfaces_of(fits: Separable, params: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(r, 5) floor, a, b, alpha, beta of each fit in the units of params and tokens, and (r,) which are surfaces."""
+    alpha, beta = fits.exponents.T
+    floor, u, v = fits.coefficients.T
+    with np.errstate(divide="ignore"):
+        a = np.exp(np.log(u) + alpha * np.mean(np.log(params)))
+        b = np.exp(np.log(v) + beta * np.mean(np.log(tokens)))
+    margin = 1 + 1e-6
+    inside = (fits.exponents > SMALLEST_EXPONENT * margin) & (fits.exponents < LARGEST_EXPONENT / margin)
+    usable = (u > 0) & (v > 0) & inside.all(axis=1)
+    return np.stack([floor, a, b, alpha, beta], axis=1), usable
+
+
+def _huber(x: np.ndarray, y: np.ndarray, loss: np.ndarray, start: Separable) -> Separable:
+    """Iteratively reweighted least squares (Huber, Robust Statistics, 1981, section 7.8), each round solved exactly.
+
+    A residual in log loss is, about the present fit, (response - fit)/fit with response = fit·(1 + ln loss - ln fit).
+    """
+    found = start
+    for _ in range(REWEIGHTINGS):
+        columns = np.stack(
+            [np.ones_like(x), np.exp(-found.exponents[0, 0] * x), np.exp(-found.exponents[0, 1] * y)]
+        )
+        fit = found.coefficients[0] @ columns
+        residuals = np.log(loss / fit)
+        weight = np.minimum(1.0, HUBER_DELTA / np.maximum(np.abs(residuals), 1e-300)) / fit**2
+        to = fit_separable(x, y, (fit * (1 + residuals))[None], weight, found.exponents)
+        change = max(
+            np.max(np.abs(np.log(to.exponents / found.exponents))),
+            np.max(np.abs(to.coefficients - found.coefficients)) / np.max(found.coefficients),
+        )
+        found = to
+        if change < STANDS_STILL:
+            return found
+    return Separable(found.exponents, found.coefficients, found.squares, np.array([False]))
+
+
+def _row(fits: Separable, row: int) -> Separable:
+    chosen = slice(row, row + 1)
+    return Separable(
+        fits.exponents[chosen], fits.coefficients[chosen], fits.squares[chosen], fits.converged[chosen]
+    )
+
+
+def _about_mean(sizes: np.ndarray) -> np.ndarray:
+    logs = np.log(sizes)
+    return np.asarray(logs - logs.mean())
+
+
+def _why_none(found: Separable) -> str:
+    for name, coefficient, exponent in zip(
+        ("params", "tokens"), found.coefficients[0, 1:], found.exponents[0], strict=True
+    ):
+        if coefficient == 0:
+            return f"the losses do not fall with {name}"
+        if exponent >= LARGEST_EXPONENT / 1.001 or exponent <= SMALLEST_EXPONENT * 1.001:
+            return f"the exponent of {name} runs to its bound of {exponent:.3g}: the runs do not determine it"
+    return "its unknowns can't be told apart"

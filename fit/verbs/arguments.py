@@ -1,0 +1,60 @@
+"""Options that verbs share: numbers, places for outputs, column names."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from fit.errors import UserError
+
+SUFFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+LAW_HELP = "a published law's name, or the JSON file of a fit"
+
+
+def number(text: str) -> float:
+    """A positive number: 7e9, 7B, 10T. argparse turns the error into a sentence."""
+    suffix = text[-1:].upper()
+    digits, factor = (text[:-1], SUFFIXES[suffix]) if suffix in SUFFIXES else (text, 1.0)
+    try:
+        value = float(digits.replace("_", "")) * factor
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number; write it as 7e9 or 7B") from None
+    if not (value > 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"'{text}' must be positive and finite")
+    return value
+
+
+def require_places(source: Path, json: Path | None, figure: Path | None) -> None:
+    """UserError, before anything is computed, where an output has no folder, is one, or is another file."""
+    taken = {source.resolve(): "the run table itself"}
+    for option, path in (("--json", json), ("--figure", figure)):
+        if path is None:
+            continue
+        if path.is_dir():
+            raise UserError(f"{option} '{path}' is a folder; name a file in it")
+        if not path.resolve().parent.is_dir():
+            raise UserError(f"folder '{path.parent}' of {option} '{path}' does not exist; make it first")
+        same = next((what for other, what in taken.items() if _same_file(path, other)), None)
+        if same is not None:
+            raise UserError(f"{option} '{path}' is {same}, which it would overwrite; choose another name")
+        taken[path.resolve()] = f"the file of {option} too"
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    """Also under another name: a link."""
+    return path.resolve() == other or (path.exists() and other.exists() and path.samefile(other))
+
+
+def column_map(texts: Sequence[str]) -> dict[str, str]:
+    """Ours -> theirs, of texts OURS=THEIRS. UserError where one is of another form, or a name comes twice."""
+    columns: dict[str, str] = {}
+    for text in texts:
+        ours, equals, theirs = text.partition("=")
+        if not equals or not ours or not theirs:
+            raise UserError(f"--column {text} is not of the form OURS=THEIRS, such as tokens=D")
+        if ours in columns:
+            raise UserError(f"--column {ours} is given twice, as {columns[ours]} and {theirs}; give it once")
+        columns[ours] = theirs
+    return columns
