@@ -180,7 +180,8 @@ def _oracle(scenario: Scenario) -> float:
         return float("nan")
     variance = np.array(
         [
-            scenario.noise**2 * np.sum(valley.minimum_gradient() ** 2) + scenario.scatter**2
+            scenario.noise**2 * np.sum(valley.minimum_gradient(valley.coefficients) ** 2)
+            + scenario.scatter**2
             for valley in valleys
         ]
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fit.bias import BudgetCurve, GridBias, grid_bias
+from fit.bias import BudgetCurve, grid_bias
 from fit.intervals import Bootstrap, RunNoise, bootstrap_laws, known_covariance, run_noise, shape_agrees
 from fit.powerlaw import PowerLaw, fit_power_law
 from fit.surface import Surface
@@ -48,25 +48,42 @@ def fit_axis(
     usable = [valley for valley in valleys if valley.optimum is not None]
     if len(usable) < 2:
         return AxisFit(valleys, bootstrap, noise, None)
-    bias = None if surface is None else grid_bias(table, usable, surface, BudgetCurve.of(table))
-    return AxisFit(valleys, bootstrap, noise, _law(table, usable, bootstrap.draws, bias, noise))
+    if surface is None or smooth is None:
+        return AxisFit(valleys, bootstrap, noise, _plain_law(table, usable, bootstrap.draws, noise))
+    return AxisFit(valleys, bootstrap, noise, _corrected_law(table, usable, bootstrap.draws, noise, surface))
 
 
-def _law(
-    table: RunTable,
-    usable: list[Valley],
-    draws: np.ndarray | None,
-    bias: GridBias | None,
-    noise: RunNoise | None,
+def _plain_law(
+    table: RunTable, usable: list[Valley], draws: np.ndarray | None, noise: RunNoise | None
 ) -> PowerLaw:
     covariance = None
     if noise is not None:
-        gradient = None if bias is None else bias.gradient
-        covariance = known_covariance(table, usable, gradient, noise)
-    return fit_power_law(
-        np.array([valley.budget for valley in usable]),
-        np.array([valley.optimum for valley in usable]),
-        draws,
-        None if bias is None else bias.shift,
-        covariance,
-    )
+        own = [valley.coefficients for valley in usable]
+        covariance = known_covariance(table, usable, own, None, noise)
+    return fit_power_law(_budgets(usable), _optima(usable), draws, None, covariance)
+
+
+def _corrected_law(
+    table: RunTable,
+    usable: list[Valley],
+    draws: np.ndarray | None,
+    noise: RunNoise | None,
+    surface: Surface,
+) -> PowerLaw:
+    """Less what a parabola on this grid, and the noise of the runs, make of the surface's optimum."""
+    bias = grid_bias(table, usable, surface, BudgetCurve.of(table))
+    if bias is None or noise is None:
+        return _plain_law(table, usable, draws, noise)
+    smooth = surface.loss(table.params, table.tokens)
+    expected = [valley.parabola_of(smooth[table.budget == valley.budget]) for valley in usable]
+    excess = [valley.minimum_excess(one, noise.sd) for valley, one in zip(usable, expected, strict=True)]
+    covariance = known_covariance(table, usable, expected, bias.gradient, noise)
+    return fit_power_law(_budgets(usable), _optima(usable), draws, bias.shift + np.array(excess), covariance)
+
+
+def _budgets(valleys: list[Valley]) -> np.ndarray:
+    return np.array([valley.budget for valley in valleys])
+
+
+def _optima(valleys: list[Valley]) -> np.ndarray:
+    return np.array([valley.optimum for valley in valleys])

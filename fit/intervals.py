@@ -9,7 +9,7 @@ import numpy as np
 
 from fit.statistics import Interval, percentiles, student
 from fit.table import RunTable
-from fit.valley import Valley
+from fit.valley import Coefficients, Valley
 
 DEFAULT_RESAMPLES = 2000
 NORMAL = 1.959964
@@ -163,15 +163,21 @@ def _left_over(table: RunTable, valleys: Sequence[Valley], losses: np.ndarray) -
 
 
 def known_covariance(
-    table: RunTable, valleys: Sequence[Valley], gradient: np.ndarray | None, noise: RunNoise
+    table: RunTable,
+    valleys: Sequence[Valley],
+    parabolas: Sequence[Coefficients],
+    gradient: np.ndarray | None,
+    noise: RunNoise,
 ) -> np.ndarray:
     """(k, k) of ln optimum less the grid's bias, from the runs' noise.
 
-    gradient: (k, n) of the bias by each run's loss; it is shared by all valleys, so their errors are correlated.
+    parabolas: about which to linearise; not the noisy ones themselves where better are known, for the weights of the
+    regression would then hang on its errors. gradient: (k, n) of the bias by each run's loss; it is shared by all
+    valleys, so their errors are correlated.
     """
     by_loss = np.zeros((len(valleys), len(table)))
-    for row, valley in zip(by_loss, valleys, strict=True):
-        row[table.budget == valley.budget] = valley.minimum_gradient()
+    for row, valley, coefficients in zip(by_loss, valleys, parabolas, strict=True):
+        row[table.budget == valley.budget] = valley.minimum_gradient(coefficients)
     if gradient is not None:
         by_loss -= gradient
     return np.asarray(noise.sd**2 * by_loss @ by_loss.T)

@@ -13,6 +13,7 @@ from fit.table import RunTable
 Axis = Literal["tokens", "params"]
 AXES: tuple[Axis, ...] = ("tokens", "params")
 Status = Literal["ok", "edge-minimum", "opens-downward", "too-few-sizes"]
+Coefficients = tuple[float, float, float]
 Weights = Literal["equal", "near"]
 MIN_SIZES = 3
 SAME_SIZE = 1e-3
@@ -54,7 +55,7 @@ class Valley:
     weight: np.ndarray
     """(n,) of each run; 0 outside the window."""
     centre: float
-    coefficients: tuple[float, float, float]
+    coefficients: Coefficients
     r2: float
     """Of the runs that the parabola is fitted to."""
     status: Status
@@ -92,6 +93,11 @@ class Valley:
         root = np.sqrt(self.weight)
         return np.asarray(np.linalg.pinv(self.design * root[:, None]) * root)
 
+    def parabola_of(self, losses: np.ndarray) -> Coefficients:
+        """The coefficients for (n,) other losses of the same runs."""
+        c0, c1, c2 = (float(c) for c in self.operator @ losses)
+        return c0, c1, c2
+
     def loss_at(self, sizes: np.ndarray) -> np.ndarray:
         """The parabola at (m,) sizes, in nats."""
         c0, c1, c2 = self.coefficients
@@ -107,11 +113,21 @@ class Valley:
         inside = (c2 > 0) & (bottom > z.min()) & (bottom < z.max())
         return np.where(inside, np.log(self.centre) + np.where(inside, bottom, 0.0), np.nan)
 
-    def minimum_gradient(self) -> np.ndarray:
-        """(n,) derivative of ln optimum by each run's loss."""
-        _, c1, c2 = self.coefficients
+    def minimum_gradient(self, coefficients: Coefficients) -> np.ndarray:
+        """(n,) derivative of ln optimum by each run's loss, about a parabola of these coefficients."""
+        _, c1, c2 = coefficients
         operator = self.operator
         return np.asarray(-operator[1] / (2 * c2) + operator[2] * c1 / (2 * c2 * c2))
+
+    def minimum_excess(self, coefficients: Coefficients, sd: float) -> float:
+        """By how much noise of `sd` nats moves ln optimum on average, to second order.
+
+        The minimum is -c1/(2·c2), a ratio: where c2 is uncertain and the grid off-centre, its mean lies further out.
+        """
+        _, c1, c2 = coefficients
+        operator = self.operator
+        covariance = sd**2 * operator[1:] @ operator[1:].T
+        return float(covariance[0, 1] / (2 * c2**2) - c1 * covariance[1, 1] / (2 * c2**3))
 
 
 def fit_valley(table: RunTable, budget: float, axis: Axis, options: ParabolaOptions | None = None) -> Valley:
@@ -141,8 +157,7 @@ def fit_valley(table: RunTable, budget: float, axis: Axis, options: ParabolaOpti
 
 
 def _solved(valley: Valley) -> Valley:
-    c0, c1, c2 = (float(c) for c in valley.operator @ valley.losses)
-    return replace(valley, coefficients=(c0, c1, c2))
+    return replace(valley, coefficients=valley.parabola_of(valley.losses))
 
 
 def _robust(valley: Valley) -> Valley:
