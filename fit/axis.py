@@ -72,13 +72,16 @@ def _corrected_law(
 ) -> PowerLaw:
     """Less what a parabola on this grid, and the noise of the runs, make of the surface's optimum."""
     bias = grid_bias(table, usable, surface, BudgetCurve.of(table))
-    if bias is None or noise is None:
+    if bias is None:
         return _plain_law(table, usable, draws, noise)
-    smooth = surface.loss(table.params, table.tokens)
-    expected = [valley.parabola_of(smooth[table.budget == valley.budget]) for valley in usable]
-    excess = [valley.minimum_excess(one, noise.sd) for valley, one in zip(usable, expected, strict=True)]
-    covariance = known_covariance(table, usable, expected, bias.gradient, noise)
-    return fit_power_law(_budgets(usable), _optima(usable), draws, bias.shift + np.array(excess), covariance)
+    shift, covariance = bias.shift, None
+    if noise is not None:
+        smooth = surface.loss(table.params, table.tokens)
+        expected = [valley.parabola_of(smooth[table.budget == valley.budget]) for valley in usable]
+        excess = [valley.minimum_excess(one, noise.sd) for valley, one in zip(usable, expected, strict=True)]
+        shift = shift + np.array(excess)
+        covariance = known_covariance(table, usable, expected, bias.gradient, noise)
+    return fit_power_law(_budgets(usable), _optima(usable), draws, shift, covariance)
 
 
 def _budgets(valleys: list[Valley]) -> np.ndarray:

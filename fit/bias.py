@@ -21,7 +21,8 @@ STEP = 1e-4
 FLOOR = 2
 """Where the irreducible loss stands among the unknowns."""
 SINGULAR = 1e-10
-NEWTON_STEPS = 12
+NEWTON_STEPS = 20
+NEWTON_DONE = 1e-12
 SMALLEST_SLOPE = 1e-6
 SAME_COUNT = 1e-6
 """Runs whose ln(FLOPs per param and token) differ by less count by one rule, as 6ND is."""
@@ -45,7 +46,8 @@ class BudgetCurve:
 
     centre: float
     """ln params about which the polynomial is."""
-    polynomial: np.polynomial.Polynomial
+    coefficients: np.ndarray
+    """Of the polynomial, the highest power first."""
 
     @classmethod
     def of(cls, table: RunTable) -> BudgetCurve:
@@ -54,24 +56,27 @@ class BudgetCurve:
         count = np.log(table.flops) - x - np.log(table.tokens)
         centre = float(x.mean())
         degree = min(CURVATURE_OF_COUNT, len(np.unique(x)) - 1) if np.ptp(count) > SAME_COUNT else 0
-        return cls(centre, np.polynomial.Polynomial.fit(x - centre, count, degree).convert())
+        return cls(centre, np.polyfit(x - centre, count, degree))
 
-    def log_optima(self, surface: Surface, log_flops: np.ndarray) -> dict[Axis, np.ndarray]:
-        """(k,) ln params and ln tokens of the lowest loss of `surface` at each budget.
+    def log_optima(self, surfaces: np.ndarray, log_flops: np.ndarray) -> dict[Axis, np.ndarray]:
+        """(r, k) ln params and ln tokens of the lowest loss of each of (r, 5) `surfaces` at each of (k,) budgets.
 
         Newton's method on the logarithm of the ratio of the loss's two slopes, which is nearly a line in ln params.
         """
-        count = self.polynomial
-        slope, bend = count.deriv(), count.deriv(2)
-        alpha, beta = surface.alpha, surface.beta
-        offset = np.log(alpha * surface.a) - np.log(beta * surface.b)
-        x = (offset + beta * (log_flops - count(0.0))) / (alpha + beta)
+        count = self.coefficients
+        slope, bend = np.polyder(count), np.polyder(count, 2)
+        _, a, b, alpha, beta = (column[:, None] for column in surfaces.T)
+        offset = np.log(alpha * a) - np.log(beta * b)
+        x = (offset + beta * (log_flops - np.polyval(count, 0.0))) / (alpha + beta)
         for _ in range(NEWTON_STEPS):
             z = x - self.centre
-            bent = np.maximum(1 + slope(z), SMALLEST_SLOPE)
-            ratio = offset - alpha * x + beta * (log_flops - count(z) - x) - np.log(bent)
-            x = x + ratio / (alpha + beta * bent + bend(z) / bent)
-        return {"params": x, "tokens": log_flops - count(x - self.centre) - x}
+            bent = np.maximum(1 + np.polyval(slope, z), SMALLEST_SLOPE)
+            ratio = offset - alpha * x + beta * (log_flops - np.polyval(count, z) - x) - np.log(bent)
+            step = ratio / (alpha + beta * bent + np.polyval(bend, z) / bent)
+            x = x + step
+            if np.max(np.abs(step)) < NEWTON_DONE:
+                break
+        return {"params": x, "tokens": log_flops - np.polyval(count, x - self.centre) - x}
 
 
 def grid_bias(
@@ -142,6 +147,6 @@ def _shift(
 ) -> np.ndarray:
     losses = _losses(unknowns, table)
     budgets = np.array([valley.budget for valley in valleys])
-    true = curve.log_optima(_surface(unknowns, table), np.log(budgets))[valleys[0].axis]
+    true = curve.log_optima(_surface(unknowns, table).unknowns[None], np.log(budgets))[valleys[0].axis][0]
     found = [valley.minima_of(losses[None, table.budget == valley.budget])[0] for valley in valleys]
     return np.array(found) - true

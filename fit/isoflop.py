@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from fit.approaches import Approach, approaches, window_range
 from fit.axis import AxisFit, fit_axis
 from fit.backtest import Backtest, backtests
 from fit.diagnostics import Warning_, fit_warnings
@@ -51,6 +52,7 @@ class IsoflopFit:
     """The params law under each convention that the table counts params by."""
     surface: SurfaceFit | None
     """Through all runs; None with too few of them."""
+    approaches: tuple[Approach, ...]
     run_noise: RunNoise | None
     predictions: tuple[Prediction, ...]
     seed_noise: SeedNoise | None
@@ -82,7 +84,10 @@ def fit_isoflop(
         for axis in AXES
     }
     _require_law(table, axes["tokens"])
-    laws: dict[str, PowerLaw | None] = {axis: fitted.law for axis, fitted in axes.items()}
+    found: dict[Axis, PowerLaw] = {
+        axis: _with_parts(fitted.law, table, axis, options) for axis, fitted in axes.items() if fitted.law
+    }
+    laws: dict[str, PowerLaw | None] = {axis: found.get(axis) for axis in AXES}
     budgets = tuple(_budget(table, float(flops), i, axes) for i, flops in enumerate(table.budgets))
     noise = seed_noise(table)
     return IsoflopFit(
@@ -95,6 +100,7 @@ def fit_isoflop(
             for name, params in table.params_under.items()
         },
         surface=surface,
+        approaches=approaches(table, found, surface, options, resamples, seed),
         run_noise=axes["tokens"].noise,
         predictions=tuple(
             Prediction(float(flops), {axis: law.predict(float(flops)) for axis, law in laws.items() if law})
@@ -106,6 +112,15 @@ def fit_isoflop(
         set_aside=table.set_aside,
         resamples=resamples,
     )
+
+
+def _with_parts(law: PowerLaw, table: RunTable, axis: Axis, options: ParabolaOptions) -> PowerLaw:
+    """What else moves the exponent: the window, and the grid."""
+    grid = None
+    if law.shift is not None:
+        grid = min(law.exponent, law.line.slope), max(law.exponent, law.line.slope)
+    parts = {**law.parts, "window": window_range(table, axis, options, law), "grid": grid}
+    return replace(law, parts=parts)
 
 
 def _budget(table: RunTable, flops: float, i: int, axes: dict[Axis, AxisFit]) -> Budget:

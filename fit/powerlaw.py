@@ -52,8 +52,16 @@ class PowerLaw:
     """(k,) the budgets that it rests on."""
     optima: np.ndarray
     """(k,)"""
+    without: np.ndarray | None
+    """(k,) the exponent without each budget; None with two budgets."""
     draws: np.ndarray | None = field(repr=False)
     """(r, 2) ln A and α of each bootstrap draw."""
+
+    @property
+    def leverage(self) -> np.ndarray:
+        """(k,) the hat matrix's diagonal: by how much a budget's optimum pulls the plain line there, 1 at most."""
+        offset = np.log(self.flops) - np.log(self.flops).mean()
+        return np.asarray(1 / len(offset) + offset**2 / np.sum(offset**2))
 
     @property
     def exponent_ci95(self) -> Interval | None:
@@ -97,6 +105,7 @@ def fit_power_law(
     x, y = np.log(flops), np.log(optima)
     log_coefficient, exponent = ols(x, y[None, :])[0]
     line_draws = ols(x, np.log(draws)) if draws is not None else None
+    without = _without_each(x, y)
     known = np.zeros((len(x), len(x))) if covariance is None else covariance
     return PowerLaw(
         coefficient=float(np.exp(log_coefficient)),
@@ -106,10 +115,11 @@ def fit_power_law(
         parts={
             "within": percentiles(line_draws[:, 1]) if line_draws is not None else None,
             "between": _slope_t_interval(x, y, float(exponent)),
-            "leave_one_out": _leave_one_out(x, y),
+            "leave_one_out": None if without is None else (float(without.min()), float(without.max())),
         },
         flops=flops,
         optima=optima,
+        without=without,
         draws=line_draws,
     )
 
@@ -124,9 +134,8 @@ def _slope_t_interval(x: np.ndarray, y: np.ndarray, slope: float) -> Interval | 
     return float(slope - half), float(slope + half)
 
 
-def _leave_one_out(x: np.ndarray, y: np.ndarray) -> Interval | None:
+def _without_each(x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
     if len(x) < 3:
         return None
     rows = np.where(np.eye(len(x), dtype=bool), np.nan, y[None, :])
-    slopes = ols(x, rows)[:, 1]
-    return float(slopes.min()), float(slopes.max())
+    return ols(x, rows)[:, 1]

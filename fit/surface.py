@@ -13,7 +13,14 @@ from typing import Literal
 import numpy as np
 
 from fit.errors import UserError
-from fit.varpro import LARGEST_EXPONENT, SMALLEST_EXPONENT, Separable, fit_separable, scan_exponents
+from fit.varpro import (
+    CHUNK,
+    LARGEST_EXPONENT,
+    SMALLEST_EXPONENT,
+    Separable,
+    fit_separable,
+    scan_exponents,
+)
 
 Objective = Literal["squared", "huber"]
 OBJECTIVES: tuple[Objective, ...] = ("squared", "huber")
@@ -44,6 +51,11 @@ class Surface:
             + np.exp(np.log(self.a) - self.alpha * np.log(params))
             + np.exp(np.log(self.b) - self.beta * np.log(tokens))
         )
+
+    @property
+    def unknowns(self) -> np.ndarray:
+        """(5,) floor, a, b, alpha, beta"""
+        return np.array([self.floor, self.a, self.b, self.alpha, self.beta])
 
     @property
     def exponents(self) -> dict[str, float]:
@@ -107,6 +119,30 @@ def fit_surface(
         residual_sd=float(np.sqrt(residuals @ residuals / (len(loss) - UNKNOWNS))),
         converged=bool(found.converged[0]),
     )
+
+
+def resampled_surfaces(
+    params: np.ndarray, tokens: np.ndarray, loss: np.ndarray, surface: Surface, resamples: int, seed: int
+) -> np.ndarray:
+    """(r, 5) unknowns of surfaces through `resamples` bootstrap samples of least squares, less those that are none.
+
+    Residuals are drawn anew, at the scale of the noise (their sum of squares has n - 5 degrees of freedom), and each
+    sample is fitted from the unknowns of `surface` until it stands still.
+    """
+    fitted = surface.loss(params, tokens)
+    residuals = (loss - fitted) * np.sqrt(len(loss) / (len(loss) - UNKNOWNS))
+    random = np.random.default_rng(seed)
+    x, y, weight = _about_mean(params), _about_mean(tokens), np.ones_like(loss)
+    start = np.array([[surface.alpha, surface.beta]])
+    found = [np.empty((0, UNKNOWNS))]
+    rows = max(1, CHUNK // len(loss))
+    for at in range(0, resamples, rows):
+        size = min(rows, resamples - at)
+        samples = fitted + random.choice(residuals - residuals.mean(), size=(size, len(loss)))
+        fits = fit_separable(x, y, samples, weight, np.repeat(start, size, axis=0))
+        unknowns, usable = surfaces_of(fits, params, tokens)
+        found.append(unknowns[usable])
+    return np.concatenate(found)
 
 
 def lowest(x: np.ndarray, y: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> Separable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -81,13 +82,13 @@ class Valley:
         ends = self.loss_at(np.array([sizes.min(), sizes.max()]))
         return float(ends.min() - self.optimum_loss)
 
-    @property
+    @cached_property
     def design(self) -> np.ndarray:
         """(n, 3) 1, z, z²"""
         z = np.log(self.sizes / self.centre)
         return np.stack([np.ones_like(z), z, z * z], axis=1)
 
-    @property
+    @cached_property
     def operator(self) -> np.ndarray:
         """(3, n) that takes losses to the coefficients, with the weights held as they are."""
         root = np.sqrt(self.weight)

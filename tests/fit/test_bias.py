@@ -62,7 +62,8 @@ def test_an_exact_count_of_flops_moves_the_optimum_along_its_own_curve() -> None
         method="bounded",
         options={"xatol": 1e-10},
     )
-    optima = curve.log_optima(TRUTH, np.log(np.array([flops])))
+    found_by_curve = curve.log_optima(TRUTH.unknowns[None], np.log(np.array([flops])))
+    optima = {axis: values[0] for axis, values in found_by_curve.items()}
     assert optima["params"][0] == pytest.approx(found.x, abs=1e-5)
     assert optima["tokens"][0] == pytest.approx(np.log(tokens(found.x)), abs=1e-5)
 
