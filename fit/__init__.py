@@ -11,6 +11,7 @@ from typing import Any
 
 _HOMES = {
     "UserError": "fit.errors",
+    "draw_diagnostics": "fit.report.diagnostics_figure",
     "draw_isoflop": "fit.report.figures",
     "fit_isoflop": "fit.isoflop",
     "fit_surface": "fit.surface",

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from fit.approaches import Approach
 from fit.backtest import Backtest
 from fit.errors import UserError
 from fit.isoflop import Budget, IsoflopFit
@@ -46,6 +47,12 @@ def fit_to_dict(fit: IsoflopFit) -> dict[str, Any]:
                 "exponent_inside_ci95": inside[0] <= LLAMA3.tokens_exponent <= inside[1] if inside else None,
             },
             "surface": None if fit.surface is None else _surface(fit.surface),
+            "approaches": [_approach(approach) for approach in fit.approaches],
+            "parabola": {
+                "window": fit.options.window,
+                "weights": fit.options.weights,
+                "robust": fit.options.robust,
+            },
             "backtest": _backtest(fit.backtests[0]) if fit.backtests else None,
             "backtests": [_backtest(backtest) for backtest in fit.backtests],
             "run_noise": None
@@ -116,6 +123,15 @@ def _law(law: PowerLaw | None) -> dict[str, Any] | None:
         else {"coefficient": law.corrected_coefficient, "exponent": law.corrected_exponent},
         "intervals": dict(law.parts),
         "scatter": law.line.tau,
+        "budgets": [
+            {
+                "flops": float(flops),
+                "leverage": float(law.leverage[i]),
+                "exponent_without": None if law.without is None else float(law.without[i]),
+                "shift": None if law.shift is None else float(law.shift[i]),
+            }
+            for i, flops in enumerate(law.flops)
+        ],
         "flops_range": [float(law.flops.min()), float(law.flops.max())],
     }
 
@@ -137,6 +153,20 @@ def _surface(found: SurfaceFit) -> dict[str, Any]:
             "beta": surface.beta,
         },
         "exponents": None if surface is None else surface.exponents,
+    }
+
+
+def _approach(approach: Approach) -> dict[str, Any]:
+    return {
+        "name": approach.name,
+        **{
+            axis: {
+                "coefficient": law.coefficient,
+                "exponent": law.exponent,
+                "exponent_ci95": law.exponent_ci95,
+            }
+            for axis, law in approach.laws.items()
+        },
     }
 
 

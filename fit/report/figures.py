@@ -3,46 +3,35 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fit.errors import UserError
 from fit.isoflop import IsoflopFit
 from fit.powerlaw import PowerLaw
 from fit.references import LLAMA3
+from fit.report.canvas import budget_colours, label_log_axis, new_figure, require_format
 from fit.report.numbers import interval, short
 from fit.result import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
 
-FORMATS = (".png", ".pdf", ".svg")
 LEGEND_ROWS = 12
-FEW_DECADES = 300.0
 BAND_SHOWN = 5.0
 """The band is shown to this factor beyond the law and its optima, which a wider one would squash."""
 
 
 def draw_isoflop(fit: IsoflopFit, path: Path) -> None:
     """Draw `fit` into `path`, whose ending (.png, .pdf or .svg) is its format. UserError for another ending."""
-    if path.suffix not in FORMATS:
-        raise UserError(f"figure '{path}' ends in '{path.suffix}'; choose one of {', '.join(FORMATS)}")
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    colours = [matplotlib.colormaps["viridis"](share) for share in np.linspace(0, 0.88, len(fit.budgets))]
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 5.4), layout="constrained")
+    require_format("figure", path)
+    colours = budget_colours(fit)
+    figure, (left, right) = new_figure(2, width=13)
     _draw_valleys(left, fit, colours)
     _draw_law(right, fit, colours)
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix[1:], dpi=150)
-    pyplot.close(figure)
     write_atomically(path, content.getvalue())
 
 
@@ -59,14 +48,16 @@ def _draw_valleys(axes: Axes, fit: IsoflopFit, colours: list[Any]) -> None:
         axes.plot(grid, valley.loss_at(grid), style, color=colour, linewidth=1.6, alpha=0.85)
         if valley.optimum is not None and valley.optimum_loss is not None:
             axes.plot(valley.optimum, valley.optimum_loss, "D", color="crimson", markersize=7, zorder=5)
-    axes.plot([], [], "D", color="crimson", markersize=7, label="minimum")
+            if (ci95 := budget.optimum_ci95["tokens"]) is not None:
+                axes.plot(ci95, [valley.optimum_loss] * 2, "-", color="crimson", linewidth=2.5, alpha=0.6)
+    axes.plot([], [], "D-", color="crimson", markersize=7, label="minimum, 95%")
     axes.set_xscale("log")
     axes.set_xlabel("training tokens D")
     axes.set_ylabel("validation loss (nats per token)")
     axes.set_title("isoFLOP valleys")
     columns = 1 if len(fit.budgets) <= LEGEND_ROWS else 2
     axes.legend(title="compute (FLOPs)", fontsize=9, title_fontsize=9, ncols=columns, loc="best")
-    _label(axes.xaxis, short)
+    label_log_axis(axes.xaxis, short)
     _grid(axes)
 
 
@@ -91,8 +82,8 @@ def _draw_law(axes: Axes, fit: IsoflopFit, colours: list[Any]) -> None:
     axes.set_ylabel("optimal training tokens D*")
     axes.set_title(f"D* = {law.coefficient:.3g}·C^{law.exponent:.3f}, 95% of α {interval(law.exponent_ci95)}")
     axes.legend(fontsize=9, loc="upper left")
-    _label(axes.xaxis, "{:.3g}".format)
-    _label(axes.yaxis, short)
+    label_log_axis(axes.xaxis, "{:.3g}".format)
+    label_log_axis(axes.yaxis, short)
     _grid(axes)
 
 
@@ -130,17 +121,6 @@ def _reach(law: PowerLaw) -> np.ndarray:
     """(60,) FLOPs of the budgets and a little beyond."""
     margin = (law.flops.max() / law.flops.min()) ** 0.15
     return np.geomspace(law.flops.min() / margin, law.flops.max() * margin, 60)
-
-
-def _label(axis: Axis, text: Callable[[float], str]) -> None:
-    """Labels that do not run into each other: at 1, 2 and 5 where the axis spans few decades, else at the decades."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    low, high = axis.get_view_interval()
-    if high < low * FEW_DECADES:
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, position: text(value)))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _grid(axes: Axes) -> None:

@@ -6,12 +6,20 @@ from fit.isoflop import Budget, IsoflopFit
 from fit.powerlaw import PowerLaw
 from fit.references import LLAMA3
 from fit.report.numbers import interval, short, short_interval
+from fit.statistics import Interval
 from fit.valley import AXES, Valley
 
 HEADER = (
     f"{'budget':>9} {'runs':>5} {'tokens':>9} {'95% interval':>18} {'params':>9} {'95% interval':>18} {'loss':>8} "
     f"{'R²':>6}  status"
 )
+CAUSES = {
+    "within": "noise of the runs",
+    "between": "scatter of the budgets",
+    "leave_one_out": "one budget left out",
+    "window": "window of the parabolas",
+    "grid": "bias of the grid",
+}
 SYMBOL = {"tokens": "D*(C)", "params": "N*(C)"}
 
 
@@ -20,6 +28,7 @@ def render(fit: IsoflopFit) -> str:
     parts = [
         _optima(fit),
         _laws(fit),
+        _approaches(fit),
         _conventions(fit),
         _predictions(fit),
         _checks(fit),
@@ -65,15 +74,18 @@ def _laws(fit: IsoflopFit) -> str:
         lines.append(f"  {axis:>6}  no law" if law is None else _law_line(axis, law))
         if law is not None:
             lines += _corrected(law)
-            lines.append(
-                f"          α by bootstrap of the runs {interval(law.parts['within'])}, by scatter of the budgets "
-                f"{interval(law.parts['between'])}, leaving one budget out {interval(law.parts['leave_one_out'])}"
-            )
+            lines.append(f"          what moves α: {_parts(law)}")
     lines.append(
         f"  Llama 3  D*(C) = {LLAMA3.tokens_coefficient}·C^{LLAMA3.tokens_exponent} ({LLAMA3.source})"
         f"{_where(fit.laws['tokens'])}"
     )
     return "\n".join(lines)
+
+
+def _parts(law: PowerLaw) -> str:
+    """One cause at a time; those that are not known are left out."""
+    there = [f"{CAUSES[name]} {interval(part)}" for name, part in law.parts.items() if part is not None]
+    return ", ".join(there) if there else "not known: no run and no budget is to spare"
 
 
 def _corrected(law: PowerLaw) -> list[str]:
@@ -96,6 +108,32 @@ def _where(law: PowerLaw | None) -> str:
     low, high = law.exponent_ci95
     side = "inside" if low <= LLAMA3.tokens_exponent <= high else "outside"
     return f": its α lies {side} the interval above"
+
+
+def _approaches(fit: IsoflopFit) -> str:
+    """Each method's exponents, and what it predicts first."""
+    target = fit.predictions[0].flops if fit.predictions else None
+    ahead = f"{f'D* at {target:.3g}':>16}" if target is not None else ""
+    lines = [
+        "Approaches side by side",
+        f"  {'':<36} {'α tokens':>8} {'95% interval':>16}  {'α params':>8} {'95% interval':>16}{ahead}",
+    ]
+    for approach in fit.approaches:
+        line = f"  {approach.name:<36}"
+        for axis in AXES:
+            law = approach.laws.get(axis)
+            exponent, ci95 = (
+                ("-", "-") if law is None else (f"{law.exponent:.3f}", _interval(law.exponent_ci95))
+            )
+            line += f" {exponent:>8} {ci95:>16} "
+        if target is not None and "tokens" in approach.laws:
+            line = f"{line[:-1]}{short(approach.laws['tokens'].value(target)):>16}"
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def _interval(ci95: Interval | None) -> str:
+    return "-" if ci95 is None else interval(ci95)
 
 
 def _conventions(fit: IsoflopFit) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fit.errors import UserError
@@ -26,10 +26,13 @@ def number(text: str) -> float:
     return value
 
 
-def require_places(source: Path, json: Path | None, figure: Path | None) -> None:
-    """UserError, before anything is computed, where an output has no folder, is one, or is another file."""
+def require_places(source: Path, places: Mapping[str, Path | None]) -> None:
+    """UserError, before anything is computed, where an output has no folder, is one, or is another file.
+
+    places: each output by its option.
+    """
     taken = {source.resolve(): "the run table itself"}
-    for option, path in (("--json", json), ("--figure", figure)):
+    for option, path in places.items():
         if path is None:
             continue
         if path.is_dir():

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fit.errors import UserError
 from fit.verbs.arguments import column_map, number, require_places
 
 
@@ -18,7 +17,25 @@ def add(verbs: Any) -> None:
         "--predict", type=number, nargs="+", default=[], metavar="FLOPS", help="optima at these budgets too"
     )
     verb.add_argument("--json", type=Path, metavar="FILE", help="write the fit here")
-    verb.add_argument("--figure", type=Path, metavar="FILE", help="draw it here: .png, .pdf or .svg")
+    verb.add_argument(
+        "--figure", type=Path, metavar="FILE", help="draw valleys and law here: .png, .pdf or .svg"
+    )
+    verb.add_argument(
+        "--diagnostics", type=Path, metavar="FILE", help="draw residuals, leverage and approaches here"
+    )
+    verb.add_argument(
+        "--window",
+        type=number,
+        metavar="FACTOR",
+        help="fit runs within this factor of the lowest loss's size",
+    )
+    verb.add_argument(
+        "--weights",
+        choices=("equal", "near"),
+        default="equal",
+        help="near: runs near the lowest loss count more",
+    )
+    verb.add_argument("--robust", action="store_true", help="one bad run does not move a minimum (Huber)")
     verb.add_argument(
         "--column", action="append", default=[], metavar="OURS=THEIRS", help="as in tokens=D; may be repeated"
     )
@@ -27,23 +44,28 @@ def add(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read, fit, write what was asked for, print."""
-    from fit.report.figures import FORMATS, draw_isoflop
+    from fit.report.canvas import require_format
+    from fit.report.diagnostics_figure import draw_diagnostics
+    from fit.report.figures import draw_isoflop
     from fit.table import load_runs, table_file
 
-    source = table_file(options.runs)
-    require_places(source, options.json, options.figure)
-    if options.figure is not None and options.figure.suffix not in FORMATS:
-        raise UserError(
-            f"--figure {options.figure} ends in none of {', '.join(FORMATS)}; choose one of these"
-        )
+    figures = {"--figure": options.figure, "--diagnostics": options.diagnostics}
+    require_places(table_file(options.runs), {"--json": options.json, **figures})
+    for option, path in figures.items():
+        if path is not None:
+            require_format(option, path)
     columns = column_map(options.column)
     from fit.isoflop import fit_isoflop
     from fit.report.summary import render
     from fit.result import write_fit
+    from fit.valley import ParabolaOptions
 
-    fit = fit_isoflop(load_runs(options.runs, columns), predict=options.predict)
+    parabola = ParabolaOptions(window=options.window, weights=options.weights, robust=options.robust)
+    fit = fit_isoflop(load_runs(options.runs, columns), predict=options.predict, options=parabola)
     if options.json is not None:
         write_fit(fit, options.json)
     if options.figure is not None:
         draw_isoflop(fit, options.figure)
+    if options.diagnostics is not None:
+        draw_diagnostics(fit, options.diagnostics)
     print(render(fit))

@@ -151,7 +151,10 @@ BAD_OPTIONS: list[tuple[list[str], list[str]]] = [
         ["isoflop", "RUNS", "--column", "tokens=a", "--column", "tokens=b"],
         ["tokens is given twice, as a and b"],
     ),
-    (["isoflop", "RUNS", "--figure", "f.gif"], ["f.gif ends in none of .png, .pdf, .svg"]),
+    (
+        ["isoflop", "RUNS", "--figure", "f.gif"],
+        ["--figure 'f.gif' ends in '.gif'; choose one of .png, .pdf, .svg"],
+    ),
     (
         ["isoflop", "RUNS", "--json", "none/fit.json"],
         ["folder 'none' of --json 'none/fit.json' does not exist"],

@@ -1,0 +1,105 @@
+"""What the law rests on, in one picture: residuals, what each budget carries, and the approaches side by side."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fit.isoflop import IsoflopFit
+from fit.report.canvas import budget_colours, label_log_axis, new_figure, require_format
+from fit.report.numbers import short
+from fit.result import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def draw_diagnostics(fit: IsoflopFit, path: Path) -> None:
+    """Draw into `path`, whose ending (.png, .pdf or .svg) is its format. UserError for another ending."""
+    require_format("figure", path)
+    figure, (left, middle, right) = new_figure(3, width=18)
+    _draw_residuals(left, fit)
+    _draw_leverage(middle, fit)
+    _draw_approaches(right, fit)
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:], dpi=150)
+    write_atomically(path, content.getvalue())
+
+
+def _draw_residuals(axes: Axes, fit: IsoflopFit) -> None:
+    """Of each run about its parabola; a pattern that all budgets share is the valley's asymmetry."""
+    for budget, colour in zip(fit.budgets, budget_colours(fit), strict=True):
+        valley = budget.tokens
+        if valley.optimum is None:
+            continue
+        order = np.argsort(valley.sizes)
+        sizes, used = valley.sizes[order], valley.used[order]
+        residuals = valley.losses[order] - valley.loss_at(sizes)
+        place = sizes / valley.optimum
+        axes.plot(place[used], residuals[used], "-", color=colour, linewidth=0.8, alpha=0.35)
+        axes.plot(place[used], residuals[used], "o", color=colour, markersize=4, alpha=0.85)
+        axes.plot(place[~used], residuals[~used], "x", color=colour, markersize=5)
+        axes.plot([], [], "o-", color=colour, markersize=4, label=f"{budget.flops:.3g}")
+    if fit.run_noise is not None:
+        axes.axhspan(
+            -2 * fit.run_noise.sd,
+            2 * fit.run_noise.sd,
+            color="grey",
+            alpha=0.15,
+            linewidth=0,
+            label="2 sd of the runs' noise",
+        )
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_xlabel("tokens over the budget's optimum")
+    axes.set_ylabel("loss less parabola (nats per token)")
+    axes.set_title("residuals (x: outside the window)")
+    axes.legend(title="compute (FLOPs)", fontsize=8, title_fontsize=8, ncols=2, loc="lower left")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.35 * (high - low), high)  # room for the legend
+    label_log_axis(axes.xaxis, short)
+    axes.grid(alpha=0.25)
+
+
+def _draw_leverage(axes: Axes, fit: IsoflopFit) -> None:
+    """The exponent without each budget, and how much that budget pulls the line."""
+    law = fit.laws["tokens"]
+    assert law is not None
+    places = np.arange(len(law.flops))
+    axes.bar(places, law.leverage, color="lightsteelblue", width=0.6)
+    axes.set_xticks(places, [f"{flops:.2g}" for flops in law.flops], rotation=45, ha="right")
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("leverage (bars)")
+    axes.set_xlabel("compute of the budget (FLOPs)")
+    axes.set_title("what each budget carries")
+    if law.without is None:
+        return
+    other: Any = axes.twinx()
+    other.plot(places, law.without, "D", color="crimson", markersize=6)
+    other.axhline(law.exponent, color="black", linewidth=1)
+    if law.exponent_ci95 is not None:
+        other.axhspan(*law.exponent_ci95, color="grey", alpha=0.15, linewidth=0)
+    other.set_ylabel("α of tokens without the budget (diamonds)")
+
+
+def _draw_approaches(axes: Axes, fit: IsoflopFit) -> None:
+    """The exponent of tokens by each approach; the headline interval behind."""
+    law = fit.laws["tokens"]
+    assert law is not None
+    if law.exponent_ci95 is not None:
+        axes.axvspan(*law.exponent_ci95, color="grey", alpha=0.15, linewidth=0, label="headline 95%")
+    rows = [(one.name, one.laws["tokens"]) for one in fit.approaches if "tokens" in one.laws]
+    for place, (_, found) in enumerate(rows):
+        if found.exponent_ci95 is not None:
+            axes.plot(found.exponent_ci95, [place, place], "-", color="steelblue", linewidth=2)
+        axes.plot(found.exponent, place, "D", color="crimson", markersize=7)
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("α of tokens")
+    axes.set_title("approaches side by side")
+    axes.grid(alpha=0.25, axis="x")
+    if law.exponent_ci95 is not None:
+        axes.legend(fontsize=9)
