@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -23,6 +24,8 @@ FLAT = 1e-12
 """A parabola that rises less than this share of the loss over its grid is flat to rounding."""
 HUBER_TUNING = 1.345
 """Residuals beyond this many robust standard deviations are weighed down (Huber, Robust Statistics, 1981)."""
+TUKEY_TUNING = 4.685
+"""Residuals beyond this many robust standard deviations count nothing (Beaton and Tukey, 1974)."""
 MAD_TO_SD = 1.4826
 REWEIGHTINGS = 50
 
@@ -36,7 +39,7 @@ class ParabolaOptions:
     weights: Weights = "equal"
     """`near`: tricube in log distance from the lowest loss, to the end of the window or of the grid."""
     robust: bool = False
-    """Huber's weights on the residuals, so that one bad run does not move the minimum."""
+    """Huber's and Tukey's weights on the residuals, so that one bad run does not move the minimum."""
 
     def __post_init__(self) -> None:
         if self.window is not None and not self.window > 1:
@@ -162,21 +165,44 @@ def _solved(valley: Valley) -> Valley:
 
 
 def _robust(valley: Valley) -> Valley:
-    """Iteratively reweighted; the scale is the median of absolute residuals, anew in each round."""
+    """Huber's weights, then, at their scale, Tukey's, which give a run far off no weight at all (Yohai, 1987)."""
     prior = valley.weight
-    found = _solved(valley)
+    found = _reweighted(_solved(valley), prior, _huber_weights)
+    scale = _scale(found, prior)
+    return _reweighted(found, prior, lambda residuals, _: _tukey_weights(residuals, scale))
+
+
+def _reweighted(
+    valley: Valley, prior: np.ndarray, weights: Callable[[np.ndarray, float], np.ndarray]
+) -> Valley:
+    """Weights of the residuals and their scale, over and over, until the parabola stands still."""
+    found = valley
     for _ in range(REWEIGHTINGS):
         residuals = np.abs(found.losses - found.design @ np.asarray(found.coefficients))
-        scale = MAD_TO_SD * float(np.median(residuals[prior > 0]))
+        scale = _scale(found, prior)
         if scale <= FLAT * float(found.losses.mean()):
             break  # most runs lie on the parabola to rounding
-        huber = np.minimum(1.0, HUBER_TUNING * scale / np.maximum(residuals, FLAT))
-        to = _solved(replace(found, weight=prior * huber))
+        to = _solved(replace(found, weight=prior * weights(residuals, scale)))
         moved = max(abs(a - b) for a, b in zip(to.coefficients, found.coefficients, strict=True))
         found = to
         if moved < FLAT:
             break
     return found
+
+
+def _scale(valley: Valley, prior: np.ndarray) -> float:
+    """Standard deviation by the median of absolute residuals."""
+    residuals = np.abs(valley.losses - valley.design @ np.asarray(valley.coefficients))
+    return MAD_TO_SD * float(np.median(residuals[prior > 0]))
+
+
+def _huber_weights(residuals: np.ndarray, scale: float) -> np.ndarray:
+    return np.minimum(1.0, HUBER_TUNING * scale / np.maximum(residuals, FLAT))
+
+
+def _tukey_weights(residuals: np.ndarray, scale: float) -> np.ndarray:
+    share = np.minimum(residuals / max(TUKEY_TUNING * scale, FLAT), 1.0)
+    return np.asarray((1 - share**2) ** 2)
 
 
 def _with_minimum(valley: Valley) -> Valley:

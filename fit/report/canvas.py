@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fit.errors import UserError
+from fit.result import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
     from fit.isoflop import IsoflopFit
 
@@ -25,7 +28,7 @@ def require_format(name: str, path: Path) -> None:
         raise UserError(f"{name} '{path}' ends in '{path.suffix}'; choose one of {', '.join(FORMATS)}")
 
 
-def new_figure(panels: int, width: float) -> tuple[Any, Any]:
+def new_figure(panels: int, width: float) -> tuple[Figure, Any]:
     """A figure that no window shows, and its panels in a row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -33,6 +36,13 @@ def new_figure(panels: int, width: float) -> tuple[Any, Any]:
     figure = Figure(figsize=(width, 5.4), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(1, panels)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write `figure` in the format of the path's ending, to a temporary name first."""
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:], dpi=150)
+    write_atomically(path, content.getvalue())
 
 
 def budget_colours(fit: IsoflopFit) -> list[Any]:

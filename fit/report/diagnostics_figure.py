@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fit.isoflop import IsoflopFit
-from fit.report.canvas import budget_colours, label_log_axis, new_figure, require_format
+from fit.report.canvas import budget_colours, label_log_axis, new_figure, require_format, save
 from fit.report.numbers import short
-from fit.result import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def draw_diagnostics(fit: IsoflopFit, path: Path) -> None:
     """Draw into `path`, whose ending (.png, .pdf or .svg) is its format. UserError for another ending."""
     require_format("figure", path)
+    save(diagnostics_figure(fit), path)
+
+
+def diagnostics_figure(fit: IsoflopFit) -> Figure:
+    """Residuals, leverage, approaches."""
     figure, (left, middle, right) = new_figure(3, width=18)
     _draw_residuals(left, fit)
     _draw_leverage(middle, fit)
     _draw_approaches(right, fit)
-    content = io.BytesIO()
-    figure.savefig(content, format=path.suffix[1:], dpi=150)
-    write_atomically(path, content.getvalue())
+    return figure
 
 
 def _draw_residuals(axes: Axes, fit: IsoflopFit) -> None:

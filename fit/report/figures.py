@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,12 @@ import numpy as np
 from fit.isoflop import IsoflopFit
 from fit.powerlaw import PowerLaw
 from fit.references import LLAMA3
-from fit.report.canvas import budget_colours, label_log_axis, new_figure, require_format
+from fit.report.canvas import budget_colours, label_log_axis, new_figure, require_format, save
 from fit.report.numbers import interval, short
-from fit.result import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 LEGEND_ROWS = 12
 BAND_SHOWN = 5.0
@@ -26,13 +25,16 @@ BAND_SHOWN = 5.0
 def draw_isoflop(fit: IsoflopFit, path: Path) -> None:
     """Draw `fit` into `path`, whose ending (.png, .pdf or .svg) is its format. UserError for another ending."""
     require_format("figure", path)
+    save(isoflop_figure(fit), path)
+
+
+def isoflop_figure(fit: IsoflopFit) -> Figure:
+    """The valleys, and the law."""
     colours = budget_colours(fit)
     figure, (left, right) = new_figure(2, width=13)
     _draw_valleys(left, fit, colours)
     _draw_law(right, fit, colours)
-    content = io.BytesIO()
-    figure.savefig(content, format=path.suffix[1:], dpi=150)
-    write_atomically(path, content.getvalue())
+    return figure
 
 
 def _draw_valleys(axes: Axes, fit: IsoflopFit, colours: list[Any]) -> None:

@@ -4,38 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import numpy as np
 import pytest
 from matplotlib import image, pyplot
 
 from fit.errors import UserError
-from fit.isoflop import IsoflopFit, fit_isoflop
-from fit.report.figures import draw_isoflop
+from fit.isoflop import fit_isoflop
+from fit.report.figures import draw_isoflop, isoflop_figure
 from tests.simulated import BUDGETS, Law, parabolas
 
 SMALL = [2e11, 4e11, 8e11, 1.6e12]
-
-
-def drawn(fit: IsoflopFit, path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The figure, kept open so that its parts can be read."""
-    with monkeypatch.context() as patch:
-        patch.setattr(pyplot, "close", lambda figure: None)
-        draw_isoflop(fit, path)
-    figure = pyplot.gcf()
-    figure.canvas.draw()
-    return figure
-
-
-@pytest.fixture(autouse=True)
-def _closed() -> Any:
-    yield
-    pyplot.close("all")
 
 
 def test_a_png_is_a_picture_with_something_on_it(tmp_path: Path) -> None:
@@ -60,28 +39,24 @@ def test_another_format_is_refused_and_nothing_is_written(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_every_run_and_every_minimum_is_on_the_valleys(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_run_and_every_minimum_is_on_the_valleys() -> None:
     """Truth: the runs of the table and the optima of the fit."""
     runs = parabolas(noise=0.004)
     fit = fit_isoflop(runs, resamples=50)
-    left, _ = drawn(fit, tmp_path / "f.png", monkeypatch).axes
+    left, _ = isoflop_figure(fit).axes
     points = {(x, y) for line in left.lines if line.get_marker() == "o" for x, y in line.get_xydata()}
     minima = {(x, y) for line in left.lines if line.get_marker() == "D" for x, y in line.get_xydata()}
     assert points == set(zip(runs.tokens, runs.loss, strict=True))
     assert minima == {(budget.tokens.optimum, budget.tokens.optimum_loss) for budget in fit.budgets}
 
 
-def test_a_valley_that_is_not_used_is_dotted_and_labelled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_valley_that_is_not_used_is_dotted_and_labelled() -> None:
     runs = parabolas()
     loss, tokens = runs.loss.copy(), runs.tokens.copy()
     loss[:7] = 5 - np.linspace(-1, 1, 7) ** 2
     tokens[7:14] = [1e9] * 4 + [2e9] * 3
     fit = fit_isoflop(replace(runs, loss=loss, tokens=tokens), resamples=50)
-    left, right = drawn(fit, tmp_path / "f.png", monkeypatch).axes
+    left, right = isoflop_figure(fit).axes
     labels = [text.get_text() for text in left.get_legend().get_texts()]
     assert labels[:2] == ["1e+18 (opens-downward)", "4e+18 (too-few-sizes)"]
     dotted = [line for line in left.lines if line.get_linestyle() == ":" and len(line.get_xydata())]
@@ -98,12 +73,10 @@ def test_a_valley_that_is_not_used_is_dotted_and_labelled(
         (Law(1e-5, 0.6), " (off the picture, above)"),
     ],
 )
-def test_the_reference_never_squashes_the_fitted_law(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, law: Law, where: str
-) -> None:
+def test_the_reference_never_squashes_the_fitted_law(law: Law, where: str) -> None:
     """The law and its optima fill at least half of the axis, wherever Llama 3's law lies."""
     fit = fit_isoflop(parabolas(law, budgets=SMALL, noise=0.002), resamples=50)
-    _, right = drawn(fit, tmp_path / "f.png", monkeypatch).axes
+    _, right = isoflop_figure(fit).axes
     low, high = right.get_ylim()
     fitted = next(line for line in right.lines if line.get_label() == "fitted law").get_ydata()
     assert low < fitted.min()
@@ -113,14 +86,12 @@ def test_the_reference_never_squashes_the_fitted_law(
     assert labels == ["fitted law", "95% band", f"Llama 3: 0.299·C^0.537{where}"]
 
 
-def test_the_band_is_the_laws_interval_and_holds_its_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_band_is_the_laws_interval_and_holds_its_line() -> None:
     """Truth: the law's own predictions; drawn over more than a hundredth of the axis, so that it is seen."""
     fit = fit_isoflop(parabolas(budgets=SMALL, noise=0.01), resamples=100)
     law = fit.laws["tokens"]
     assert law is not None
-    _, right = drawn(fit, tmp_path / "f.png", monkeypatch).axes
+    _, right = isoflop_figure(fit).axes
     edge = right.collections[0].get_paths()[0].vertices
     for flops in (edge[:, 0].min(), edge[:, 0].max()):
         ci95 = law.predict(float(flops)).ci95
@@ -131,24 +102,21 @@ def test_the_band_is_the_laws_interval_and_holds_its_line(
     assert np.log(ci95[1] / ci95[0]) > 0.01 * np.log(high / low)
 
 
-def test_a_band_of_many_decades_does_not_squash_the_law(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_band_of_many_decades_does_not_squash_the_law() -> None:
     """Three scattered budgets: Student's t of one degree of freedom is 12.7."""
     runs = parabolas(budgets=BUDGETS[:3])
     runs = replace(runs, tokens=runs.tokens * np.repeat([1.0, 5.0, 1.0], 7))
     fit = fit_isoflop(runs, resamples=50)
-    _, right = drawn(fit, tmp_path / "f.png", monkeypatch).axes
+    _, right = isoflop_figure(fit).axes
     low, high = right.get_ylim()
     assert high / low < 1e4
 
 
 @pytest.mark.parametrize("budgets", [SMALL, SMALL[:2], BUDGETS, list(np.geomspace(1e18, 1e25, 15))])
-def test_labels_of_the_axes_are_there_and_never_overlap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budgets: list[float]
-) -> None:
+def test_labels_of_the_axes_are_there_and_never_overlap(budgets: list[float]) -> None:
     """Truth: the rectangles that matplotlib draws the labels in."""
-    figure = drawn(fit_isoflop(parabolas(budgets=budgets), resamples=50), tmp_path / "f.png", monkeypatch)
+    figure = isoflop_figure(fit_isoflop(parabolas(budgets=budgets), resamples=50))
+    figure.canvas.draw()
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             low, high = axis.get_view_interval()
