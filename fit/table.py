@@ -62,6 +62,8 @@ class RunTable:
     notes: tuple[str, ...] = ()
     """What was derived or found rather than read."""
     set_aside: tuple[SetAside, ...] = ()
+    optional: Mapping[str, np.ndarray] = field(default_factory=dict)
+    flops_under: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.loss)
