@@ -8,16 +8,17 @@ the other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fit.axis import AxisFit, fit_axis
 from fit.backtest import Backtest, backtests
+from fit.conventions import ConventionFit, fit_conventions
 from fit.diagnostics import Warning_, fit_warnings
 from fit.errors import UserError
 from fit.intervals import DEFAULT_RESAMPLES, RunNoise
 from fit.powerlaw import PowerLaw, Prediction
 from fit.seeds import SeedNoise, seed_noise
-from fit.surface import UNKNOWNS, Surface, SurfaceFit, fit_surface
+from fit.surface import UNKNOWNS, SurfaceFit, fit_surface
 from fit.table import RunTable, SetAside
 from fit.valley import AXES, MIN_SIZES, Axis, ParabolaOptions, Valley
 
@@ -47,8 +48,8 @@ class IsoflopFit:
     budgets: tuple[Budget, ...]
     laws: dict[str, PowerLaw | None]
     """By axis; None where fewer than two budgets have a usable minimum."""
-    params_laws: dict[str, PowerLaw | None]
-    """The params law under each convention that the table counts params by."""
+    conventions: tuple[ConventionFit, ...]
+    """The laws under each way to count that the table has columns for; empty where it has none."""
     surface: SurfaceFit | None
     """Through all runs; None with too few of them."""
     run_noise: RunNoise | None
@@ -90,10 +91,7 @@ def fit_isoflop(
         options=options,
         budgets=budgets,
         laws=laws,
-        params_laws={
-            name: _params_law(replace(table, params=params), options)
-            for name, params in table.params_under.items()
-        },
+        conventions=fit_conventions(table, laws, surface=through, options=options, predict=predict),
         surface=surface,
         run_noise=axes["tokens"].noise,
         predictions=tuple(
@@ -117,13 +115,6 @@ def _budget(table: RunTable, flops: float, i: int, axes: dict[Axis, AxisFit]) ->
         optimum_ci95={axis: fitted.bootstrap.optimum_ci95[i] for axis, fitted in axes.items()},
         lost={axis: fitted.bootstrap.lost[i] for axis, fitted in axes.items()},
     )
-
-
-def _params_law(table: RunTable, options: ParabolaOptions) -> PowerLaw | None:
-    through: Surface | None = None
-    if len(table) > UNKNOWNS:
-        through = fit_surface(table.params, table.tokens, table.loss).surface
-    return fit_axis(table, "params", surface=through, options=options).law
 
 
 def _require_law(table: RunTable, tokens: AxisFit) -> None:

@@ -33,11 +33,7 @@ def fit_to_dict(fit: IsoflopFit) -> dict[str, Any]:
             "table": {"source": fit.table.source, "runs": len(fit.table), "notes": list(fit.table.notes)},
             "budgets": [_budget(fit, budget) for budget in fit.budgets],
             "laws": {axis: _law(fit.laws[axis]) for axis in AXES},
-            "conventions": {
-                "flops": fit.table.flops_convention,
-                "params": fit.table.params_convention,
-                "params_laws": {name: _law(law) for name, law in fit.params_laws.items()},
-            },
+            "conventions": _conventions(fit),
             "predictions": [_prediction(prediction) for prediction in fit.predictions],
             "reference": {
                 "name": LLAMA3.name,
@@ -117,6 +113,26 @@ def _law(law: PowerLaw | None) -> dict[str, Any] | None:
         "intervals": dict(law.parts),
         "scatter": law.line.tau,
         "flops_range": [float(law.flops.min()), float(law.flops.max())],
+    }
+
+
+def _conventions(fit: IsoflopFit) -> dict[str, Any]:
+    """`params_laws` holds those of the table that count FLOPs as its own column does."""
+    own_flops = [row for row in fit.conventions if row.flops == fit.table.flops_convention]
+    return {
+        "flops": fit.table.flops_convention,
+        "params": fit.table.params_convention,
+        "params_laws": {row.params: _law(row.laws["params"]) for row in own_flops if row.params is not None},
+        "table": [
+            {
+                "params": row.params,
+                "flops": row.flops,
+                "own": row.own,
+                "laws": {axis: _law(row.laws[axis]) for axis in AXES},
+                "predictions": [_prediction(prediction) for prediction in row.predictions],
+            }
+            for row in fit.conventions
+        ],
     }
 
 

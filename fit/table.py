@@ -93,7 +93,7 @@ def load_runs(source: str | Path, columns: Mapping[str, str] | None = None) -> R
             f"'{path}' has no finished runs: it holds {len(frame)} rows of status {statuses}, where "
             f"'finished' is expected"
         )
-    values = {name: _numbers(kept, column, path) for name, column in names.items()}
+    values: dict[str, Any] = {name: _numbers(kept, column, path) for name, column in names.items()}
     notes = _derive(values)
     if "budget" not in values:
         values["budget"] = cluster_budgets(values["flops"])

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from fit.conventions import ConventionFit
 from fit.isoflop import Budget, IsoflopFit
 from fit.powerlaw import PowerLaw
 from fit.references import LLAMA3
 from fit.report.numbers import interval, short, short_interval
-from fit.valley import AXES, Valley
+from fit.valley import AXES, Axis, Valley
 
 HEADER = (
     f"{'budget':>9} {'runs':>5} {'tokens':>9} {'95% interval':>18} {'params':>9} {'95% interval':>18} {'loss':>8} "
     f"{'R²':>6}  status"
 )
+CONVENTION_HEADER = (
+    f"  {'':<6} {'params':<14} {'FLOPs':<9} {'A':>9} {'α':>6} {'corrected':>9} {'95% interval':>18}"
+)
+UNNAMED = "as given"
+"""The table's own column, where it says no convention."""
 SYMBOL = {"tokens": "D*(C)", "params": "N*(C)"}
 
 
 def render(fit: IsoflopFit) -> str:
-    """Optima, the two laws beside Llama 3's, α under each convention, predictions, checks, and all that is wrong."""
+    """Optima, the two laws beside Llama 3's, both under each convention, predictions, checks, and all that is wrong."""
     parts = [
         _optima(fit),
         _laws(fit),
@@ -99,19 +105,22 @@ def _where(law: PowerLaw | None) -> str:
 
 
 def _conventions(fit: IsoflopFit) -> str:
-    """α of params under each way to count them: at small sizes the choice moves it by 0.1 and more."""
-    table = fit.table
-    lines = []
-    if table.flops_convention is not None:
-        lines.append(f"  FLOPs are {table.flops_convention}")
-    for name, law in fit.params_laws.items():
-        mark = "   (the law above)" if name == table.params_convention else ""
-        lines.append(
-            f"  params {name:>14}  no law"
-            if law is None
-            else f"  params {name:>14}  α = {law.exponent:.3f} {interval(law.exponent_ci95)}{mark}"
-        )
-    return "\n".join(["Conventions of counting, which move α", *lines]) if lines else ""
+    """Both laws, and what they predict, under each way to count."""
+    if not fit.conventions:
+        return f"FLOPs are {fit.table.flops_convention}" if fit.table.flops_convention else ""
+    header = CONVENTION_HEADER + "".join(f" {f'at {one.flops:.3g}':>12}" for one in fit.predictions)
+    lines = [_convention_line(row, axis) for axis in AXES for row in fit.conventions]
+    return "\n".join(["Conventions of counting, which move α (* marks the laws above)", header, *lines])
+
+
+def _convention_line(row: ConventionFit, axis: Axis) -> str:
+    mark, law = "*" if row.own else " ", row.laws[axis]
+    line = f"{mark} {SYMBOL[axis]:<6} {row.params or UNNAMED:<14} {row.flops or UNNAMED:<9}"
+    if law is None:
+        return f"{line} {'no law':>9}"
+    corrected = "-" if law.corrected_exponent is None else f"{law.corrected_exponent:.3f}"
+    line += f" {law.coefficient:>9.3g} {law.exponent:>6.3f} {corrected:>9} {interval(law.exponent_ci95):>18}"
+    return line + "".join(f" {short(one.optima[axis].value):>12}" for one in row.predictions)
 
 
 def _predictions(fit: IsoflopFit) -> str:

@@ -176,8 +176,13 @@ def test_conventions_are_named_and_each_has_its_law() -> None:
         assert conventions["params_laws"]["body"][key] == fit_to_dict(fit)["laws"]["params"][key]
     doubled = conventions["params_laws"]["all"]["coefficient"]
     assert doubled == pytest.approx(2 * conventions["params_laws"]["body"]["coefficient"])
+    assert [(row["params"], row["flops"], row["own"]) for row in conventions["table"]] == [
+        ("all", "exact", False),
+        ("body", "exact", True),
+    ]
+    assert conventions["table"][1]["laws"] == fit_to_dict(fit)["laws"]
     plain = fit_to_dict(fit_isoflop(runs, resamples=20))["conventions"]
-    assert plain == {"flops": None, "params": None, "params_laws": {}}
+    assert plain == {"flops": None, "params": None, "params_laws": {}, "table": []}
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
