@@ -100,7 +100,16 @@ def fit_isoflop(
         ),
         seed_noise=noise,
         backtests=backtests({axis: fitted.valleys for axis, fitted in axes.items()}),
-        warnings=tuple(fit_warnings(table, budgets, laws, noise.sd if noise else None)),
+        warnings=tuple(
+            fit_warnings(
+                table,
+                budgets,
+                laws,
+                surface=surface,
+                seed_sd=noise.sd if noise else None,
+                run_sd={axis: fitted.noise.sd if fitted.noise else None for axis, fitted in axes.items()},
+            )
+        ),
         set_aside=table.set_aside,
         resamples=resamples,
     )

@@ -7,6 +7,7 @@ from fit.isoflop import Budget, IsoflopFit
 from fit.powerlaw import PowerLaw
 from fit.references import LLAMA3
 from fit.report.numbers import interval, short, short_interval
+from fit.surface import SurfaceFit
 from fit.valley import AXES, Axis, Valley
 
 HEADER = (
@@ -70,7 +71,7 @@ def _laws(fit: IsoflopFit) -> str:
         law = fit.laws[axis]
         lines.append(f"  {axis:>6}  no law" if law is None else _law_line(axis, law))
         if law is not None:
-            lines += _corrected(law)
+            lines += _corrected(law, fit.surface)
             lines.append(
                 f"          α by bootstrap of the runs {interval(law.parts['within'])}, by scatter of the budgets "
                 f"{interval(law.parts['between'])}, leaving one budget out {interval(law.parts['leave_one_out'])}"
@@ -82,9 +83,12 @@ def _laws(fit: IsoflopFit) -> str:
     return "\n".join(lines)
 
 
-def _corrected(law: PowerLaw) -> list[str]:
+def _corrected(law: PowerLaw, surface: SurfaceFit | None) -> list[str]:
+    """Without a surface a warning says why."""
     if law.corrected_exponent is None:
-        return []
+        if surface is None or surface.surface is None:
+            return []
+        return ["          not corrected: the fitted surface does not have the shape of these valleys"]
     corrected = f"A = {law.corrected_coefficient:.3g}, α = {law.corrected_exponent:.3f}"
     return [f"          less what a parabola on this grid misses: {corrected}; the intervals are about these"]
 

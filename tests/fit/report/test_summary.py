@@ -9,7 +9,7 @@ import numpy as np
 from fit.isoflop import fit_isoflop
 from fit.report.summary import render
 from fit.table import SetAside
-from tests.simulated import BUDGETS, parabolas
+from tests.simulated import BUDGETS, Surface, parabolas
 
 
 def test_optima_laws_reference_predictions_checks_are_all_there() -> None:
@@ -74,3 +74,12 @@ def test_without_an_interval_the_reference_is_placed_nowhere() -> None:
     text = render(fit_isoflop(parabolas(sizes=3, budgets=BUDGETS[:2])))
     assert "its α lies" not in text
     assert "no interval" in text
+
+
+def test_why_a_law_is_not_corrected_is_said() -> None:
+    """Exact parabolas are symmetrical, as no valley of L(N, D) is; a surface's own valleys are corrected."""
+    line = "not corrected: the fitted surface does not have the shape of these valleys"
+    assert line in render(fit_isoflop(parabolas(), resamples=0))
+    corrected = render(fit_isoflop(Surface().runs(span=4), resamples=0))
+    assert line not in corrected
+    assert "less what a parabola on this grid misses" in corrected
