@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fit.backtest import Backtest
+from fit.compare import Comparison, LawComparison, Ratio
 from fit.errors import UserError
 from fit.isoflop import Budget, IsoflopFit
 from fit.powerlaw import Estimate, PowerLaw, Prediction
@@ -60,6 +61,27 @@ def fit_to_dict(fit: IsoflopFit) -> dict[str, Any]:
 def write_fit(fit: IsoflopFit, path: Path) -> None:
     """Write contract 2 to a temporary name and rename."""
     write_atomically(path, (json.dumps(fit_to_dict(fit), indent=1, allow_nan=False) + "\n").encode())
+
+
+def comparison_to_dict(comparison: Comparison) -> dict[str, Any]:
+    """Two fits side by side; what is not known is null."""
+    return _clean(
+        {
+            "schema": SCHEMA,
+            "first": {"source": comparison.first.table.source, "runs": len(comparison.first.table)},
+            "second": {"source": comparison.second.table.source, "runs": len(comparison.second.table)},
+            "laws": {
+                axis: None if law is None else _law_comparison(law) for axis, law in comparison.laws.items()
+            },
+            "cautions": list(comparison.cautions),
+        }
+    )
+
+
+def write_comparison(comparison: Comparison, path: Path) -> None:
+    """Write `comparison_to_dict` to a temporary name and rename."""
+    content = json.dumps(comparison_to_dict(comparison), indent=1, allow_nan=False) + "\n"
+    write_atomically(path, content.encode())
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -174,6 +196,35 @@ def _prediction(prediction: Prediction) -> dict[str, Any]:
 
 def _estimate(estimate: Estimate) -> dict[str, Any]:
     return {"value": estimate.value, "ci95": estimate.ci95, "corrected": estimate.corrected}
+
+
+def _law_comparison(law: LawComparison) -> dict[str, Any]:
+    exponent = law.exponent
+    return {
+        "told_apart": law.told_apart,
+        "p_value": law.p_value,
+        "exponent": {
+            "first": exponent.first,
+            "second": exponent.second,
+            "difference": exponent.value,
+            "ci95": exponent.ci95,
+            "unseen": exponent.unseen,
+            "degrees_of_freedom": exponent.degrees_of_freedom,
+        },
+        "middle": _ratio(law.middle),
+        "optima": [_ratio(ratio) for ratio in law.ratios],
+    }
+
+
+def _ratio(ratio: Ratio) -> dict[str, Any]:
+    return {
+        "flops": ratio.flops,
+        "first": ratio.first,
+        "second": ratio.second,
+        "ratio": ratio.value,
+        "ci95": ratio.ci95,
+        "unseen": ratio.unseen,
+    }
 
 
 def _clean(value: Any) -> Any:
