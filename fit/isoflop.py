@@ -20,6 +20,7 @@ from fit.powerlaw import PowerLaw, Prediction
 from fit.seeds import SeedNoise, seed_noise
 from fit.surface import UNKNOWNS, SurfaceFit, fit_surface
 from fit.table import RunTable, SetAside
+from fit.unused import unused_runs
 from fit.valley import AXES, MIN_SIZES, Axis, ParabolaOptions, Valley
 
 
@@ -58,6 +59,7 @@ class IsoflopFit:
     backtests: tuple[Backtest, ...]
     warnings: tuple[Warning_, ...]
     set_aside: tuple[SetAside, ...]
+    """Every run that a law does without, and why: those that the table sets aside, and those of unusable budgets."""
     resamples: int
 
 
@@ -110,7 +112,7 @@ def fit_isoflop(
                 run_sd={axis: fitted.noise.sd if fitted.noise else None for axis, fitted in axes.items()},
             )
         ),
-        set_aside=table.set_aside,
+        set_aside=unused_runs(table, budgets),
         resamples=resamples,
     )
 

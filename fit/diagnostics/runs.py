@@ -77,7 +77,7 @@ def _another_convention(table: RunTable) -> list[Warning_]:
     if not off.any():
         return []
     text = (
-        f"the flops of {runs(int(off.sum()), 'is', 'are')} more than 10% off 6 x params x tokens "
+        f"{runs(int(off.sum()), 'has', 'have')} flops more than 10% off 6 x params x tokens "
         f"({named(table.run_id[off])}); {_which_fits(table, count)}"
     )
     return [Warning_("another-convention", text)]

@@ -169,5 +169,9 @@ def _warnings(fit: IsoflopFit) -> str:
 
 
 def _set_aside(fit: IsoflopFit) -> str:
-    lines = [f"  {item.run_id}: {item.reason}" for item in fit.set_aside]
-    return "\n".join(["Runs not fitted", *lines]) if lines else ""
+    """Runs of one reason share a line."""
+    by_reason: dict[str, list[str]] = {}
+    for item in fit.set_aside:
+        by_reason.setdefault(item.reason, []).append(item.run_id)
+    lines = [f"  {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
+    return "\n".join(["Runs not used", *lines]) if lines else ""

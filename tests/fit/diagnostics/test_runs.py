@@ -77,7 +77,7 @@ def test_flops_of_another_count_say_which_column_fits() -> None:
     whole = parabolas()
     under = {"body": whole.params * 0.5, "all": whole.params, "tied": whole.params * 0.97}
     (by_params,) = texts(foreign(12.0, params_under=under), "another-convention")
-    assert "35 runs are more than 10% off 6 x params x tokens" in by_params
+    assert "35 runs have flops more than 10% off 6 x params x tokens" in by_params
     assert "they are 6 x params_all x tokens: map it with --column params=params_all" in by_params
     flops = {"exact": whole.flops * 0.8, "6nd": whole.flops * 0.5}
     (by_flops,) = texts(foreign(12.0, flops_under=flops), "another-convention")

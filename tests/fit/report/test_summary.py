@@ -40,6 +40,10 @@ def test_every_budget_has_a_line_with_its_status() -> None:
     assert all(line.endswith("ok") for name, line in lines.items() if name != "1e+18")
     assert "opens-downward at 1e+18 FLOPs" in text
     assert "run 9: died" in text
+    assert (
+        "run 0, run 1, run 2, run 3, run 4, run 5, run 6: in no law: its budget's parabola opens downward"
+        in text
+    )
 
 
 def test_each_convention_has_its_laws_and_predictions_and_the_headlines_is_marked() -> None:
