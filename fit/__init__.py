@@ -11,6 +11,7 @@ from typing import Any
 
 _HOMES = {
     "UserError": "fit.errors",
+    "compare_fits": "fit.compare",
     "draw_diagnostics": "fit.report.diagnostics_figure",
     "draw_isoflop": "fit.report.figures",
     "fit_isoflop": "fit.isoflop",

@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 from fit.approaches import Approach, approaches, window_range
 from fit.axis import AxisFit, fit_axis
 from fit.backtest import Backtest, backtests
+from fit.conventions import ConventionFit, fit_conventions
 from fit.diagnostics import Warning_, fit_warnings
 from fit.errors import UserError
 from fit.intervals import DEFAULT_RESAMPLES, RunNoise
 from fit.powerlaw import PowerLaw, Prediction
 from fit.seeds import SeedNoise, seed_noise
-from fit.surface import UNKNOWNS, Surface, SurfaceFit, fit_surface
+from fit.surface import UNKNOWNS, SurfaceFit, fit_surface
 from fit.table import RunTable, SetAside
+from fit.unused import unused_runs
 from fit.valley import AXES, MIN_SIZES, Axis, ParabolaOptions, Valley
 
 
@@ -48,8 +50,8 @@ class IsoflopFit:
     budgets: tuple[Budget, ...]
     laws: dict[str, PowerLaw | None]
     """By axis; None where fewer than two budgets have a usable minimum."""
-    params_laws: dict[str, PowerLaw | None]
-    """The params law under each convention that the table counts params by."""
+    conventions: tuple[ConventionFit, ...]
+    """The laws under each way to count that the table has columns for; empty where it has none."""
     surface: SurfaceFit | None
     """Through all runs; None with too few of them."""
     approaches: tuple[Approach, ...]
@@ -59,6 +61,7 @@ class IsoflopFit:
     backtests: tuple[Backtest, ...]
     warnings: tuple[Warning_, ...]
     set_aside: tuple[SetAside, ...]
+    """Every run that a law does without, and why: those that the table sets aside, and those of unusable budgets."""
     resamples: int
 
 
@@ -95,10 +98,7 @@ def fit_isoflop(
         options=options,
         budgets=budgets,
         laws=laws,
-        params_laws={
-            name: _params_law(replace(table, params=params), options)
-            for name, params in table.params_under.items()
-        },
+        conventions=fit_conventions(table, laws, surface=through, options=options, predict=predict),
         surface=surface,
         approaches=approaches(table, found, surface, options, resamples, seed),
         run_noise=axes["tokens"].noise,
@@ -108,8 +108,17 @@ def fit_isoflop(
         ),
         seed_noise=noise,
         backtests=backtests({axis: fitted.valleys for axis, fitted in axes.items()}),
-        warnings=tuple(fit_warnings(table, budgets, laws, noise.sd if noise else None)),
-        set_aside=table.set_aside,
+        warnings=tuple(
+            fit_warnings(
+                table,
+                budgets,
+                laws,
+                surface=surface,
+                seed_sd=noise.sd if noise else None,
+                run_sd={axis: fitted.noise.sd if fitted.noise else None for axis, fitted in axes.items()},
+            )
+        ),
+        set_aside=unused_runs(table, budgets),
         resamples=resamples,
     )
 
@@ -132,13 +141,6 @@ def _budget(table: RunTable, flops: float, i: int, axes: dict[Axis, AxisFit]) ->
         optimum_ci95={axis: fitted.bootstrap.optimum_ci95[i] for axis, fitted in axes.items()},
         lost={axis: fitted.bootstrap.lost[i] for axis, fitted in axes.items()},
     )
-
-
-def _params_law(table: RunTable, options: ParabolaOptions) -> PowerLaw | None:
-    through: Surface | None = None
-    if len(table) > UNKNOWNS:
-        through = fit_surface(table.params, table.tokens, table.loss).surface
-    return fit_axis(table, "params", surface=through, options=options).law
 
 
 def _require_law(table: RunTable, tokens: AxisFit) -> None:

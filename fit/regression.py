@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fit.statistics import LEVEL, Interval, student
+from fit.statistics import Interval, student
 
 BISECTIONS = 80
 LEAST_SHARE = 0.65
@@ -48,17 +48,28 @@ class Line:
         """Of the line's height at x, not of a new point."""
         return self._interval(np.array([1.0, x - self.x0]), self.value(x))
 
+    def slope_error(self) -> tuple[float, float]:
+        """Variance of the slope, and its degrees of freedom; that of `slope_ci95`."""
+        return self._error(np.array([0.0, 1.0]))
+
+    def value_error(self, x: float) -> tuple[float, float]:
+        """Likewise of the line's height at x."""
+        return self._error(np.array([1.0, x - self.x0]))
+
     def _interval(self, gradient: np.ndarray, centre: float) -> Interval | None:
         """With two points, which always lie on a line, the known errors alone; None where there are none."""
-        from scipy.special import ndtri
-
-        known = float(ndtri((1 + LEVEL) / 2)) * np.sqrt(gradient @ self.known @ gradient)
-        if self.points > 2:
-            half = student(self.points - 2) * np.sqrt(gradient @ self.covariance @ gradient)
-            half = max(half, LEAST_SHARE * known)
-        else:
-            half = known
+        variance, freedom = self._error(gradient)
+        half = student(freedom) * np.sqrt(variance)
         return (float(centre - half), float(centre + half)) if half > 0 or self.points > 2 else None
+
+    def _error(self, gradient: np.ndarray) -> tuple[float, float]:
+        """With two points normal, infinitely many degrees of freedom, from the known errors alone."""
+        known = float(gradient @ self.known @ gradient)
+        if self.points == 2:
+            return known, np.inf
+        freedom = self.points - 2
+        least = (LEAST_SHARE * student(np.inf) / student(freedom)) ** 2 * known
+        return max(float(gradient @ self.covariance @ gradient), least), freedom
 
 
 def random_effects(x: np.ndarray, y: np.ndarray, covariance: np.ndarray) -> Line:

@@ -11,6 +11,7 @@ from typing import Any
 
 from fit.approaches import Approach
 from fit.backtest import Backtest
+from fit.compare import Comparison, LawComparison, Ratio
 from fit.errors import UserError
 from fit.isoflop import Budget, IsoflopFit
 from fit.powerlaw import Estimate, PowerLaw, Prediction
@@ -34,11 +35,7 @@ def fit_to_dict(fit: IsoflopFit) -> dict[str, Any]:
             "table": {"source": fit.table.source, "runs": len(fit.table), "notes": list(fit.table.notes)},
             "budgets": [_budget(fit, budget) for budget in fit.budgets],
             "laws": {axis: _law(fit.laws[axis]) for axis in AXES},
-            "conventions": {
-                "flops": fit.table.flops_convention,
-                "params": fit.table.params_convention,
-                "params_laws": {name: _law(law) for name, law in fit.params_laws.items()},
-            },
+            "conventions": _conventions(fit),
             "predictions": [_prediction(prediction) for prediction in fit.predictions],
             "reference": {
                 "name": LLAMA3.name,
@@ -71,6 +68,27 @@ def fit_to_dict(fit: IsoflopFit) -> dict[str, Any]:
 def write_fit(fit: IsoflopFit, path: Path) -> None:
     """Write contract 2 to a temporary name and rename."""
     write_atomically(path, (json.dumps(fit_to_dict(fit), indent=1, allow_nan=False) + "\n").encode())
+
+
+def comparison_to_dict(comparison: Comparison) -> dict[str, Any]:
+    """Two fits side by side; what is not known is null."""
+    return _clean(
+        {
+            "schema": SCHEMA,
+            "first": {"source": comparison.first.table.source, "runs": len(comparison.first.table)},
+            "second": {"source": comparison.second.table.source, "runs": len(comparison.second.table)},
+            "laws": {
+                axis: None if law is None else _law_comparison(law) for axis, law in comparison.laws.items()
+            },
+            "cautions": list(comparison.cautions),
+        }
+    )
+
+
+def write_comparison(comparison: Comparison, path: Path) -> None:
+    """Write `comparison_to_dict` to a temporary name and rename."""
+    content = json.dumps(comparison_to_dict(comparison), indent=1, allow_nan=False) + "\n"
+    write_atomically(path, content.encode())
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -136,6 +154,26 @@ def _law(law: PowerLaw | None) -> dict[str, Any] | None:
     }
 
 
+def _conventions(fit: IsoflopFit) -> dict[str, Any]:
+    """`params_laws` holds those of the table that count FLOPs as its own column does."""
+    own_flops = [row for row in fit.conventions if row.flops == fit.table.flops_convention]
+    return {
+        "flops": fit.table.flops_convention,
+        "params": fit.table.params_convention,
+        "params_laws": {row.params: _law(row.laws["params"]) for row in own_flops if row.params is not None},
+        "table": [
+            {
+                "params": row.params,
+                "flops": row.flops,
+                "own": row.own,
+                "laws": {axis: _law(row.laws[axis]) for axis in AXES},
+                "predictions": [_prediction(prediction) for prediction in row.predictions],
+            }
+            for row in fit.conventions
+        ],
+    }
+
+
 def _surface(found: SurfaceFit) -> dict[str, Any]:
     surface = found.surface
     return {
@@ -188,6 +226,35 @@ def _prediction(prediction: Prediction) -> dict[str, Any]:
 
 def _estimate(estimate: Estimate) -> dict[str, Any]:
     return {"value": estimate.value, "ci95": estimate.ci95, "corrected": estimate.corrected}
+
+
+def _law_comparison(law: LawComparison) -> dict[str, Any]:
+    exponent = law.exponent
+    return {
+        "told_apart": law.told_apart,
+        "p_value": law.p_value,
+        "exponent": {
+            "first": exponent.first,
+            "second": exponent.second,
+            "difference": exponent.value,
+            "ci95": exponent.ci95,
+            "unseen": exponent.unseen,
+            "degrees_of_freedom": exponent.degrees_of_freedom,
+        },
+        "middle": _ratio(law.middle),
+        "optima": [_ratio(ratio) for ratio in law.ratios],
+    }
+
+
+def _ratio(ratio: Ratio) -> dict[str, Any]:
+    return {
+        "flops": ratio.flops,
+        "first": ratio.first,
+        "second": ratio.second,
+        "ratio": ratio.value,
+        "ci95": ratio.ci95,
+        "unseen": ratio.unseen,
+    }
 
 
 def _clean(value: Any) -> Any:

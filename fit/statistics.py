@@ -33,8 +33,8 @@ def percentiles(draws: np.ndarray) -> Interval | None:
     return float(low), float(high)
 
 
-def student(degrees_of_freedom: int) -> float:
-    """Half the width of Student's central 95%, in standard errors."""
+def student(degrees_of_freedom: float) -> float:
+    """Half the width of Student's central 95%, in standard errors; infinitely many degrees are the normal's."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees_of_freedom, (1 + LEVEL) / 2))

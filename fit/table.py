@@ -62,6 +62,8 @@ class RunTable:
     notes: tuple[str, ...] = ()
     """What was derived or found rather than read."""
     set_aside: tuple[SetAside, ...] = ()
+    optional: Mapping[str, np.ndarray] = field(default_factory=dict)
+    flops_under: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -91,7 +93,7 @@ def load_runs(source: str | Path, columns: Mapping[str, str] | None = None) -> R
             f"'{path}' has no finished runs: it holds {len(frame)} rows of status {statuses}, where "
             f"'finished' is expected"
         )
-    values = {name: _numbers(kept, column, path) for name, column in names.items()}
+    values: dict[str, Any] = {name: _numbers(kept, column, path) for name, column in names.items()}
     notes = _derive(values)
     if "budget" not in values:
         values["budget"] = cluster_budgets(values["flops"])

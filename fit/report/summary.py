@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fit.conventions import ConventionFit
 from fit.isoflop import Budget, IsoflopFit
 from fit.powerlaw import PowerLaw
 from fit.references import LLAMA3
 from fit.report.numbers import interval, short, short_interval
 from fit.statistics import Interval
-from fit.valley import AXES, Valley
+from fit.surface import SurfaceFit
+from fit.valley import AXES, Axis, Valley
 
 HEADER = (
     f"{'budget':>9} {'runs':>5} {'tokens':>9} {'95% interval':>18} {'params':>9} {'95% interval':>18} {'loss':>8} "
@@ -20,11 +22,16 @@ CAUSES = {
     "window": "window of the parabolas",
     "grid": "bias of the grid",
 }
+CONVENTION_HEADER = (
+    f"  {'':<6} {'params':<14} {'FLOPs':<9} {'A':>9} {'α':>6} {'corrected':>9} {'95% interval':>18}"
+)
+UNNAMED = "as given"
+"""The table's own column, where it says no convention."""
 SYMBOL = {"tokens": "D*(C)", "params": "N*(C)"}
 
 
 def render(fit: IsoflopFit) -> str:
-    """Optima, the two laws beside Llama 3's, α under each convention, predictions, checks, and all that is wrong."""
+    """Optima, the two laws beside Llama 3's, both under each convention, predictions, checks, and all that is wrong."""
     parts = [
         _optima(fit),
         _laws(fit),
@@ -73,7 +80,7 @@ def _laws(fit: IsoflopFit) -> str:
         law = fit.laws[axis]
         lines.append(f"  {axis:>6}  no law" if law is None else _law_line(axis, law))
         if law is not None:
-            lines += _corrected(law)
+            lines += _corrected(law, fit.surface)
             lines.append(f"          what moves α: {_parts(law)}")
     lines.append(
         f"  Llama 3  D*(C) = {LLAMA3.tokens_coefficient}·C^{LLAMA3.tokens_exponent} ({LLAMA3.source})"
@@ -88,9 +95,12 @@ def _parts(law: PowerLaw) -> str:
     return ", ".join(there) if there else "not known: no run and no budget is to spare"
 
 
-def _corrected(law: PowerLaw) -> list[str]:
+def _corrected(law: PowerLaw, surface: SurfaceFit | None) -> list[str]:
+    """Without a surface a warning says why."""
     if law.corrected_exponent is None:
-        return []
+        if surface is None or surface.surface is None:
+            return []
+        return ["          not corrected: the fitted surface does not have the shape of these valleys"]
     corrected = f"A = {law.corrected_coefficient:.3g}, α = {law.corrected_exponent:.3f}"
     return [f"          less what a parabola on this grid misses: {corrected}; the intervals are about these"]
 
@@ -137,19 +147,22 @@ def _interval(ci95: Interval | None) -> str:
 
 
 def _conventions(fit: IsoflopFit) -> str:
-    """α of params under each way to count them: at small sizes the choice moves it by 0.1 and more."""
-    table = fit.table
-    lines = []
-    if table.flops_convention is not None:
-        lines.append(f"  FLOPs are {table.flops_convention}")
-    for name, law in fit.params_laws.items():
-        mark = "   (the law above)" if name == table.params_convention else ""
-        lines.append(
-            f"  params {name:>14}  no law"
-            if law is None
-            else f"  params {name:>14}  α = {law.exponent:.3f} {interval(law.exponent_ci95)}{mark}"
-        )
-    return "\n".join(["Conventions of counting, which move α", *lines]) if lines else ""
+    """Both laws, and what they predict, under each way to count."""
+    if not fit.conventions:
+        return f"FLOPs are {fit.table.flops_convention}" if fit.table.flops_convention else ""
+    header = CONVENTION_HEADER + "".join(f" {f'at {one.flops:.3g}':>12}" for one in fit.predictions)
+    lines = [_convention_line(row, axis) for axis in AXES for row in fit.conventions]
+    return "\n".join(["Conventions of counting, which move α (* marks the laws above)", header, *lines])
+
+
+def _convention_line(row: ConventionFit, axis: Axis) -> str:
+    mark, law = "*" if row.own else " ", row.laws[axis]
+    line = f"{mark} {SYMBOL[axis]:<6} {row.params or UNNAMED:<14} {row.flops or UNNAMED:<9}"
+    if law is None:
+        return f"{line} {'no law':>9}"
+    corrected = "-" if law.corrected_exponent is None else f"{law.corrected_exponent:.3f}"
+    line += f" {law.coefficient:>9.3g} {law.exponent:>6.3f} {corrected:>9} {interval(law.exponent_ci95):>18}"
+    return line + "".join(f" {short(one.optima[axis].value):>12}" for one in row.predictions)
 
 
 def _predictions(fit: IsoflopFit) -> str:
@@ -194,5 +207,9 @@ def _warnings(fit: IsoflopFit) -> str:
 
 
 def _set_aside(fit: IsoflopFit) -> str:
-    lines = [f"  {item.run_id}: {item.reason}" for item in fit.set_aside]
-    return "\n".join(["Runs not fitted", *lines]) if lines else ""
+    """Runs of one reason share a line."""
+    by_reason: dict[str, list[str]] = {}
+    for item in fit.set_aside:
+        by_reason.setdefault(item.reason, []).append(item.run_id)
+    lines = [f"  {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
+    return "\n".join(["Runs not used", *lines]) if lines else ""

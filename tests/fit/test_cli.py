@@ -14,7 +14,7 @@ import pytest
 from matplotlib import image
 
 from fit.cli import main
-from tests.simulated import parabolas, rows_of, write_csv
+from tests.simulated import TOKENS, Law, parabolas, rows_of, write_csv
 
 ROOT = Path(__file__).parents[2]
 
@@ -127,6 +127,37 @@ def test_check_sets_a_choice_against_the_optimum_of_its_cost(fit: Run) -> None:
     assert "near the optimum: 0.69x its tokens" in near
 
 
+def test_compare_prints_and_writes_how_two_experiments_differ(fit: Run, runs: Path, tmp_path: Path) -> None:
+    """Truth: the second's tokens are twice the first's at each budget, so that α is the same."""
+    (tmp_path / "other").mkdir()
+    other = parabolas(Law(2 * TOKENS.coefficient, TOKENS.exponent), noise=0.004, seed=1)
+    write_csv(tmp_path / "other" / "runs.csv", rows_of(other))
+    said = fit("compare", runs, tmp_path / "other", "--flops", "1e19", "--json", tmp_path / "both.json")
+    assert (said.code, said.error) == (0, "")
+    assert "tokens: the data can tell the laws apart" in said.out
+    law = json.loads((tmp_path / "both.json").read_text())["laws"]["tokens"]
+    assert law["told_apart"] is True
+    assert law["exponent"]["ci95"][0] < 0 < law["exponent"]["ci95"][1]
+    (ratio,) = law["optima"]
+    assert (ratio["flops"], ratio["ci95"][0] < 2 < ratio["ci95"][1]) == (1e19, True)
+
+
+def test_compare_overwrites_neither_table(fit: Run, runs: Path, tmp_path: Path) -> None:
+    other = write_csv(tmp_path / "other.csv", rows_of(parabolas(noise=0.004, seed=1)))
+    for table in (runs, other):
+        before = table.read_bytes()
+        assert_refused(fit("compare", runs, other, "--json", table), "is the run table itself")
+        assert table.read_bytes() == before
+
+
+def test_compare_maps_the_columns_of_both(fit: Run, runs: Path, tmp_path: Path) -> None:
+    other = write_csv(tmp_path / "other.csv", rows_of(parabolas(noise=0.004, seed=1)))
+    plain = fit("compare", runs, other).out
+    for table in (runs, other):
+        table.write_text(table.read_text().replace("tokens", "seen", 1))
+    assert fit("compare", runs, other, "--column", "tokens=seen").out == plain
+
+
 BAD_OPTIONS: list[tuple[list[str], list[str]]] = [
     ([], ["the following arguments are required: VERB"]),
     (["isoflops", "x"], ["'isoflops' is unknown, did you mean isoflop? choose from isoflop, budget"]),
@@ -175,6 +206,10 @@ BAD_OPTIONS: list[tuple[list[str], list[str]]] = [
     (["advise", "--law", "hoffmann2", "--flops", "1e20"], ["has no published coefficient"]),
     (["advise", "--law", "llama3", "--flops", "-5"], ["'-5' must be positive"]),
     (["check", "--params", "7e9", "--law", "llama3"], ["required: --tokens"]),
+    (["compare", "RUNS"], ["required: B"]),
+    (["compare", "RUNS", "RUNS"], ["are one table, which can't differ from itself"]),
+    (["compare", "RUNS", "none.csv"], ["'none.csv' does not exist"]),
+    (["compare", "RUNS", "RUNS", "--flops", "0"], ["'0' must be positive and finite"]),
     (
         ["check", "--params", "1e200", "--tokens", "1e200", "--law", "llama3"],
         ["6 x --params x --tokens is inf"],

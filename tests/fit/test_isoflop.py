@@ -204,19 +204,6 @@ def test_a_law_in_tokens_stands_without_one_in_params() -> None:
     assert "no-law" in {warning.code for warning in fit.warnings}
 
 
-def test_params_have_a_law_under_each_convention_that_the_table_counts_by() -> None:
-    """Truth: N·C^0.1 obeys the exponent of N plus 0.1, and the headline is the law of its own convention."""
-    runs = parabolas()
-    under = {"body": runs.params, "all": runs.params * (runs.budget / 1e18) ** 0.1}
-    fit = fit_isoflop(replace(runs, params_under=under, params_convention="body"), resamples=100)
-    body, other, headline = fit.params_laws["body"], fit.params_laws["all"], fit.laws["params"]
-    assert body is not None
-    assert other is not None
-    assert headline is not None
-    assert (body.exponent, body.exponent_ci95) == (headline.exponent, headline.exponent_ci95)
-    assert other.exponent == pytest.approx(body.exponent + 0.1, abs=1e-9)
-
-
 def test_seed_noise_is_the_pooled_deviation_of_repeats() -> None:
     """Truth: by hand, a pair 0.02 apart has the variance 0.0002 (one degree of freedom)."""
     runs = parabolas(seeds=2)

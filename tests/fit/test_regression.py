@@ -74,3 +74,19 @@ def test_points_on_a_line_by_luck_do_not_shrink_the_interval_below_their_noise()
     assert ci95 is not None
     known = 1.959964 * 0.1 / np.sqrt(np.sum((X - X.mean()) ** 2))
     assert (ci95[1] - ci95[0]) / 2 == pytest.approx(0.65 * known)
+
+
+@pytest.mark.parametrize("points", [2, 3, 5])
+@pytest.mark.parametrize("sd", [0.0, 0.02, 0.5])
+def test_an_interval_is_students_on_the_error_that_is_told(points: int, sd: float) -> None:
+    """Truth: scipy.stats.t, at every share of known errors: none, some, more than the residuals show."""
+    y = 1 + 0.5 * X + np.array([0.03, -0.05, 0.02, -0.1, 0.05])
+    line = random_effects(X[:points], y[:points], sd**2 * np.eye(points))
+    for interval, (variance, freedom), centre in (
+        (line.slope_ci95(), line.slope_error(), line.slope),
+        (line.value_ci95(50.0), line.value_error(50.0), line.value(50.0)),
+    ):
+        assert freedom == (points - 2 or np.inf)
+        half = stats.t.ppf(0.975, freedom) * np.sqrt(variance)
+        assert (interval is None) == (half == 0)
+        assert interval is None or interval == pytest.approx((centre - half, centre + half))

@@ -10,9 +10,10 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
+from fit.compare import compare_fits
 from fit.errors import UserError
 from fit.isoflop import fit_isoflop
-from fit.result import fit_to_dict, write_atomically, write_fit
+from fit.result import comparison_to_dict, fit_to_dict, write_atomically, write_comparison, write_fit
 from fit.table import RunTable
 from tests.simulated import BUDGETS, parabolas
 
@@ -176,8 +177,30 @@ def test_conventions_are_named_and_each_has_its_law() -> None:
         assert conventions["params_laws"]["body"][key] == fit_to_dict(fit)["laws"]["params"][key]
     doubled = conventions["params_laws"]["all"]["coefficient"]
     assert doubled == pytest.approx(2 * conventions["params_laws"]["body"]["coefficient"])
+    assert [(row["params"], row["flops"], row["own"]) for row in conventions["table"]] == [
+        ("all", "exact", False),
+        ("body", "exact", True),
+    ]
+    assert conventions["table"][1]["laws"] == fit_to_dict(fit)["laws"]
     plain = fit_to_dict(fit_isoflop(runs, resamples=20))["conventions"]
-    assert plain == {"flops": None, "params": None, "params_laws": {}}
+    assert plain == {"flops": None, "params": None, "params_laws": {}, "table": []}
+
+
+def test_a_comparison_is_written_whole_with_what_is_not_known_as_null(tmp_path: Path) -> None:
+    """Truth: the comparison's own values; laws on two budgets of three runs have no interval."""
+    comparison = compare_fits(fit_isoflop(noisy()), fit_isoflop(parabolas(noise=0.004, seed=5)), [1e20])
+    write_comparison(comparison, tmp_path / "both.json")
+    content, law = strict((tmp_path / "both.json").read_text()), comparison.laws["tokens"]
+    assert law is not None
+    written = content["laws"]["tokens"]
+    assert (content["schema"], content["first"]) == (1, {"source": "simulated", "runs": 70})
+    assert written["exponent"]["difference"] == law.exponent.value
+    assert tuple(written["exponent"]["ci95"]) == law.exponent.ci95
+    assert (written["optima"][0]["flops"], written["optima"][0]["ratio"]) == (1e20, law.ratios[0].value)
+    bare = fit_isoflop(parabolas(sizes=3, budgets=BUDGETS[:2]))
+    unknown = comparison_to_dict(compare_fits(bare, bare))["laws"]["tokens"]
+    assert (unknown["told_apart"], unknown["p_value"], unknown["exponent"]["ci95"]) == (None, None, None)
+    assert unknown["exponent"]["degrees_of_freedom"] is None
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -1,29 +1,15 @@
-"""Every finding has its cause, and clean data has none."""
+"""Every finding about a valley has its cause, and clean data has none."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fit.diagnostics import Warning_
-from fit.isoflop import fit_isoflop
-from fit.table import RunTable, SetAside
+from fit.table import RunTable
+from tests.fit.diagnostics.tables import change, clean, texts, warnings_of
 from tests.simulated import BUDGETS, parabolas
-
-
-def warnings_of(runs: RunTable) -> tuple[Warning_, ...]:
-    return fit_isoflop(runs, resamples=200).warnings
-
-
-def change(runs: RunTable, budget: float, **columns: np.ndarray) -> RunTable:
-    """`runs` with other numbers at `budget`."""
-    changed = {name: getattr(runs, name).copy() for name in columns}
-    for name, values in columns.items():
-        changed[name][runs.budget == budget] = values
-    return replace(runs, **changed)
 
 
 def shifted(factor: float) -> RunTable:
@@ -41,6 +27,7 @@ def flattened() -> RunTable:
 
 def test_clean_data_has_nothing_wrong_with_it() -> None:
     assert warnings_of(parabolas(noise=0.002, seeds=2)) == ()
+    assert warnings_of(clean()) == ()
 
 
 STEP = np.linspace(-1, 1, 7)
@@ -111,18 +98,19 @@ def test_two_sizes_are_said_to_be_too_few_on_each_axis_that_has_them() -> None:
     assert [w.text.split(":")[0] for w in warnings_of(one_axis) if w.code == "too-few-sizes"] == ["params"]
 
 
-def test_a_law_on_two_budgets_says_that_it_lies_on_a_line_anyway() -> None:
-    codes = [w.code for w in warnings_of(parabolas(noise=0.002, budgets=BUDGETS[:2]))]
-    assert codes.count("two-budgets") == 2
-    assert "two-budgets" not in {w.code for w in warnings_of(parabolas(noise=0.002, budgets=BUDGETS[:3]))}
+def test_a_valley_with_one_run_on_a_side_says_which_side_lacks_runs() -> None:
+    """The grid spans 6x to each side of 4.5x the optimum in 7 steps: one size lies below the optimum, six above."""
+    found = texts(shifted(4.5), "one-sided")
+    assert [text.split(" than")[0] for text in found] == [
+        "tokens: 1 run lies at smaller tokens",
+        "params: 1 run lies at larger params",
+    ]
+    assert not texts(shifted(2.0), "one-sided")
 
 
-def test_derived_columns_and_runs_set_aside_are_told() -> None:
-    runs = replace(
-        parabolas(),
-        notes=("params derived from C = 6*N*D: not in the table",),
-        set_aside=(SetAside("run 9", "died"),),
-    )
-    found = {w.code: w.text for w in warnings_of(runs)}
-    assert set(found) == {"derived-column", "failed-runs"}
-    assert "run 9" in found["failed-runs"]
+def test_without_repeats_the_valley_is_held_against_the_noise_of_the_runs() -> None:
+    """Truth: no seed is repeated, noise is 0.01 nats, and the last valley is 0.002 deep."""
+    runs, flat = parabolas(noise=0.01), parabolas(curvature=0.0005, budgets=BUDGETS[-1:])
+    found = texts(change(runs, BUDGETS[-1], loss=flat.loss), "shallow-valley")
+    assert len(found) == 2
+    assert all("the noise of the runs about their parabolas 0.0" in text for text in found)
