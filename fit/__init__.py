@@ -12,7 +12,10 @@ from typing import Any
 _HOMES = {
     "UserError": "fit.errors",
     "draw_isoflop": "fit.report.figures",
+    "fit_curve": "fit.curve",
     "fit_isoflop": "fit.isoflop",
+    "fit_link": "fit.downstream",
+    "fit_loss_law": "fit.losslaw",
     "fit_surface": "fit.surface",
     "load_law": "fit.advise",
     "load_runs": "fit.table",

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from fit.errors import UserError
-from fit.verbs import advise, budget, check, isoflop, power_law, references
+from fit.verbs import advise, budget, check, downstream, isoflop, power_law, references
 from fit.verbs.parser import Parser
 
-VERBS = (isoflop, budget, advise, check, power_law, references)
+VERBS = (isoflop, budget, advise, check, power_law, downstream, references)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from fit.errors import UserError
-from fit.powerlaw import Estimate, fit_power_law
+from fit.powerlaw import Estimate
 from fit.profile import STEEPEST, Form, Points, Solution, best, exponent_interval, value_interval
-from fit.statistics import LEVEL, Interval
+from fit.statistics import LEVEL, Interval, student
 
 Space = Literal["log", "linear"]
 SPACES: tuple[Space, ...] = ("log", "linear")
@@ -22,6 +22,10 @@ LEAST_X: dict[Form, int] = {"power": 2, "offset": 4}
 """Different x: two lie on every power law, three on every one with a floor, which then could not be tested."""
 SAME_X = 1e-9
 """In natural log."""
+WIDEST = 1e60
+"""Of y, largest over smallest; squares of more could not be held."""
+MOST_POINTS = 2000
+"""Of more, a search of seconds would become one of minutes."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +62,12 @@ class Curve:
 
     def predict(self, x: float) -> Estimate:
         """The law's height at `x`, and 95% of it; None where there are no degrees of freedom."""
-        if self.form == "power" and self.space == "log":
-            plain = fit_power_law(self.x, self.y).predict(x).ci95
-        else:
-            plain = self._plain(lambda fitted: fitted.value_ci95(x))
+        plain = self._plain(lambda fitted: fitted.value_ci95(x))
         return Estimate(self.value(x), _span(plain, self._offset(lambda fitted: fitted.value_ci95(x))))
 
     @cached_property
     def exponent_ci95(self) -> Interval | None:
-        if self.form == "power" and self.space == "log":
-            plain = fit_power_law(self.x, self.y).exponent_ci95
-        else:
-            plain = self._plain(lambda fitted: fitted.exponent_ci95())
+        plain = self._plain(lambda fitted: fitted.exponent_ci95())
         return _span(plain, self._offset(lambda fitted: fitted.exponent_ci95()))
 
     @cached_property
@@ -107,15 +105,35 @@ class _Fitted:
     def freedom(self) -> int:
         return len(self.points.y) - UNKNOWNS[self.form]
 
+    @property
+    def is_line(self) -> bool:
+        """A plain law in ln y is one, and its intervals are closed."""
+        return self.form == "power" and self.points.relative
+
+    @property
+    def _spread(self) -> float:
+        return float(np.sum(self.points.log_u**2))
+
+    def _line_half(self, variance: float) -> float:
+        """Student's half width, of a variance in units of the residuals'."""
+        return student(self.freedom) * float(np.sqrt(variance * self.solution.squares / self.freedom))
+
     def value_ci95(self, x: float) -> Interval | None:
         if self.freedom < 1:
             return None
         at = float(np.log(x)) - self.centre
+        if self.is_line:
+            half = self._line_half(1 / len(self.points.y) + at**2 / self._spread)
+            value = self.solution.value(at)
+            return float(value * np.exp(-half)), float(value * np.exp(half))
         return value_interval(self.points, self.form, self.solution, at, self.freedom)
 
     def exponent_ci95(self) -> Interval | None:
         if self.freedom < 1:
             return None
+        if self.is_line:
+            half = self._line_half(1 / self._spread)
+            return -self.solution.alpha - half, -self.solution.alpha + half
         low, high = exponent_interval(self.points, self.form, self.solution, self.freedom)
         return -high, -low
 
@@ -135,7 +153,14 @@ def fit_curve(
     plain = best(points, "power")
     state, p_value, chosen, form = _decide(points, plain, offset)
     freedom = len(y) - UNKNOWNS[form]
-    curve = Curve(
+    with np.errstate(over="ignore"):
+        coefficient = float(np.exp(np.log(chosen.height) + chosen.alpha * centre))
+    if not (coefficient > 0 and np.isfinite(coefficient)):
+        raise UserError(
+            f"x runs from {x.min():.6g} to {x.max():.6g} only, and the law through these points, of exponent "
+            f"{-chosen.alpha:.4g}, has no coefficient that a number can hold; give x of a wider range"
+        )
+    return Curve(
         x=x,
         y=y,
         space=space,
@@ -143,23 +168,21 @@ def fit_curve(
         floor_state=state,
         floor_p=p_value,
         floor=chosen.floor,
-        coefficient=float(np.exp(np.log(chosen.height) + chosen.alpha * centre)),
+        coefficient=coefficient,
         exponent=-chosen.alpha,
         residual_sd=float(np.sqrt(chosen.squares / freedom)) if freedom > 0 else None,
         sd=sd,
     )
-    return curve if form == "offset" or space == "linear" else _exact(curve)
-
-
-def _exact(curve: Curve) -> Curve:
-    """The plain law in log space by its closed form."""
-    law = fit_power_law(curve.x, curve.y)
-    return replace(curve, coefficient=law.coefficient, exponent=law.exponent)
 
 
 def _decide(points: Points, plain: Solution, offset: bool) -> tuple[FloorState, float | None, Solution, Form]:
     from scipy.special import fdtrc
 
+    if not points.relative and abs(plain.alpha) * points.span > STEEPEST * 0.99:
+        raise UserError(
+            f"y runs from {points.y.min():.3g} to {points.y.max():.3g}, so that a fit in y sees its largest alone; "
+            f"fit in ln y, with the space log"
+        )
     if not offset:
         return "not-asked", None, plain, "power"
     if plain.alpha <= 0:
@@ -200,6 +223,14 @@ def _require(x: np.ndarray, y: np.ndarray, offset: bool, space: Space, sd: np.nd
         bad = ~(np.isfinite(values) & (values > 0))
         if bad.any():
             raise UserError(f"{name} holds {values[bad][0]:g}; a power law needs positive, finite numbers")
+    if len(y) and y.max() / WIDEST > y.min():
+        raise UserError(
+            f"y runs from {y.min():.3g} to {y.max():.3g}, wider than {WIDEST:.0e}-fold; fit a part of it"
+        )
+    if len(x) > MOST_POINTS:
+        raise UserError(
+            f"a curve is fitted to {MOST_POINTS} points at most and there are {len(x)}; average those of like x"
+        )
     different = int(np.sum(np.diff(np.sort(np.log(x))) > SAME_X)) + (len(x) > 0)
     least = LEAST_X["offset" if offset else "power"]
     if different < least:

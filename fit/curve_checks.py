@@ -11,9 +11,13 @@ from fit.statistics import Interval
 
 LEAST_LEFT = {"power": 3, "offset": 4}
 """Points that a law without the largest still rests on."""
+MOST_LEFT_OUT = 200
+"""With more points than this none moves the law alone, and none is left out."""
 DRAWS = 4999
 """Of noise, for the p-value of the best break."""
 SEED = 0
+MOST_CHANGE = 100.0
+"""A change of the exponent; where it would take a larger one to show, the law has come down to its floor."""
 ROUNDING = 1e-9
 """Points that lie this close to their law, as a share of the largest, say nothing of its noise."""
 
@@ -56,7 +60,7 @@ def check_curve(curve: Curve) -> CurveChecks:
     return CurveChecks(
         tuple(found for held_out in (1, 2) if (found := _hold_out(curve, held_out)) is not None),
         _leave_one_out(curve),
-        _best_break(curve),
+        best_break(curve),
     )
 
 
@@ -70,10 +74,10 @@ def _hold_out(curve: Curve, held_out: int) -> HoldOut | None:
 
 
 def _leave_one_out(curve: Curve) -> Interval | None:
+    if not UNKNOWNS[curve.form] < len(curve.x) <= MOST_LEFT_OUT:
+        return None
     everyone = np.arange(len(curve.x))
     if any(len(np.unique(curve.x[everyone != i])) < LEAST_X[curve.form] for i in everyone):
-        return None
-    if len(curve.x) <= UNKNOWNS[curve.form]:
         return None
     exponents = [_refit(curve, everyone != i).exponent for i in everyone]
     return min(exponents), max(exponents)
@@ -85,7 +89,7 @@ def _refit(curve: Curve, kept: np.ndarray) -> Curve:
     return fit_curve(curve.x[kept], curve.y[kept], curve.form == "offset", curve.space, sd)
 
 
-def _best_break(curve: Curve) -> Break | None:
+def best_break(curve: Curve) -> Break | None:
     """The best of a hinge at each inner point, by its share of the squares (Andrews, Econometrica 61, 1993).
 
     The search for the best costs more than its two unknowns: the p-value is that of the same search in noise alone,
@@ -102,6 +106,10 @@ def _best_break(curve: Curve) -> Break | None:
     hinges = law[:, None] * np.maximum(z[:, None] - knots, 0.0)
     hinges -= basis @ (basis.T @ hinges)
     lengths = np.linalg.norm(hinges, axis=0)
+    seen = MOST_CHANGE * lengths > np.linalg.norm(residuals)
+    if not seen.any():
+        return None
+    knots, hinges, lengths = knots[seen], hinges[:, seen], lengths[seen]
 
     def shares(noise: np.ndarray) -> np.ndarray:
         """(r, knots) of the squares of (r, n) noise about the law that each hinge takes away."""

@@ -22,6 +22,7 @@ REACH = 2
 """Cells to each side of the lowest that a zoom looks into, since midpoint and slope go together."""
 FINE, COARSE = 14, 8
 """Rounds of zooming, each (ZOOM - 1)/(2·REACH)-fold: for the fit, and for each point of a profile."""
+MOST_MODELS = 2000
 ROUNDING = 1e-4
 """No accuracy is known to better than this."""
 
@@ -86,7 +87,7 @@ class Link:
 
 
 def fit_link(loss: np.ndarray, accuracy: np.ndarray, chance: float | None = None) -> Link:
-    """The sigmoid through (n,) models; `chance` fixes its floor, else that is fitted from 0 up; its ceiling is 1 at most.
+    """The sigmoid through (n,) models, its ceiling 1 at most, its floor `chance` or, without it, fitted from 0 up.
 
     UserError where an accuracy is no share, there are too few models, their accuracy does not fall with the loss by
     more than its scatter, or all of them lie on one side of the sigmoid's middle.
@@ -220,6 +221,10 @@ def _require(loss: np.ndarray, accuracy: np.ndarray, chance: float | None) -> No
         )
     if not np.isfinite(loss).all():
         raise UserError(f"loss holds {loss[~np.isfinite(loss)][0]:g}; finite nats are expected")
+    if len(loss) > MOST_MODELS:
+        raise UserError(
+            f"a sigmoid is fitted to {MOST_MODELS} models at most and there are {len(loss)}; average those of like loss"
+        )
     least = _unknowns(chance) + 1
     if len(np.unique(loss)) < least:
         raise UserError(

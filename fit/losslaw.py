@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,15 +89,27 @@ def loss_law_to_dict(law: LossLaw) -> dict[str, Any]:
 
 
 def loss_law_from_dict(content: Mapping[str, Any]) -> LossLaw:
-    """The law again, with its intervals, from its optima. UserError where `content` is no such law."""
+    """The law again, with its intervals, from its optima. ValueError where `content` is no such law."""
     try:
         optima = content["optima"]
         flops, loss = (np.asarray(optima[name], dtype=float) for name in ("flops", "loss"))
-        sd = None if optima.get("sd") is None else np.asarray(optima["sd"], dtype=float)
-        return fit_loss_law(flops, loss, sd)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = f": {error}" if isinstance(error, UserError) else ""
+        sd = None if optima["sd"] is None else np.asarray(optima["sd"], dtype=float)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no optima: {error}") from None
+    return fit_loss_law(flops, loss, sd)
+
+
+def loss_law_of(content: Any, path: Path) -> LossLaw:
+    """That of a fit's JSON, read from `path`. UserError where it has none."""
+    law = content.get("loss_law") if isinstance(content, dict) else None
+    if law is None:
         raise UserError(
-            f"the loss law holds no optima that a law can be fitted to{reason}; write the fit anew with "
-            f"python -m fit isoflop RUNS --json FILE"
+            f"law file '{path}' holds no loss law; write one with python -m fit isoflop RUNS --json FILE, from budgets "
+            f"that have a minimum"
+        )
+    try:
+        return loss_law_from_dict(law)
+    except ValueError as error:
+        raise UserError(
+            f"the loss law of '{path}' can't be used ({error}); write the file anew with python -m fit isoflop"
         ) from None

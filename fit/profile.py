@@ -25,7 +25,7 @@ ROUNDS = 12
 """At most, of zooming into the grid, each (ZOOM - 1)/2-fold."""
 SETTLED = 1e-3
 """A point of a profile is known to this share of what the bound allows."""
-ITERATIONS = 50
+ITERATIONS = 20
 STANDS_STILL = 1e-12
 ROUNDING = 1e-11
 """Residuals below this share of y are rounding."""
@@ -76,7 +76,16 @@ class _Held:
 
 def best(points: Points, form: Form) -> Solution:
     """The least squares over every alpha of the form: positive for `offset`, of either sign for `power`."""
-    return _search(points, form, None, 0.0)
+    return _line(points) if form == "power" and points.relative else _search(points, form, None, 0.0)
+
+
+def _line(points: Points) -> Solution:
+    """A plain law in ln y is a line."""
+    design = np.stack([np.ones_like(points.y), -points.log_u], axis=1) * np.sqrt(points.weight)[:, None]
+    target = np.log(points.y) * np.sqrt(points.weight)
+    log_height, alpha = np.linalg.lstsq(design, target, rcond=None)[0]
+    squares = float(np.sum((target - design @ np.array([log_height, alpha])) ** 2))
+    return Solution(float(alpha), 0.0, float(np.exp(log_height)), squares)
 
 
 def value_interval(points: Points, form: Form, found: Solution, log_u: float, freedom: int) -> Interval:
@@ -120,6 +129,7 @@ def crossing(excess: Callable[[float], float], centre: float, step: float, end: 
     """Where `excess` turns positive, from `centre` by growing steps; `end` where it does not before that."""
     from scipy.optimize import brentq
 
+    exact = 1e-4 * min(abs(step), abs(centre) or abs(step))
     inside, there = centre, centre
     for _ in range(WIDENINGS):
         there = there + step
@@ -128,7 +138,7 @@ def crossing(excess: Callable[[float], float], centre: float, step: float, end: 
                 return end
             there = end
         if excess(there) > 0:
-            return float(brentq(excess, inside, there, xtol=1e-4 * abs(step), rtol=1e-12))
+            return float(brentq(excess, inside, there, xtol=exact, rtol=1e-12))
         inside, step = there, 1.6 * step
     return float(np.sign(step) * np.inf)
 
@@ -139,10 +149,13 @@ def _search(points: Points, form: Form, held: _Held | None, settled: float) -> S
     if form == "power":
         alphas = np.concatenate([-alphas[::-1], alphas])
     for zooms in range(ROUNDS + 1):
-        squares, floor, height = _solve(points, form, alphas, held)
+        with np.errstate(
+            divide="ignore", invalid="ignore", over="ignore"
+        ):  # far from the points at steep alpha
+            squares, floor, height = _solve(points, form, alphas, held)
         i = int(np.argmin(squares))
         low, high = max(i - 1, 0), min(i + 1, len(alphas) - 1)
-        if zooms == ROUNDS or max(squares[low], squares[high]) - squares[i] <= settled:
+        if zooms == ROUNDS or max(squares[low], squares[high]) <= squares[i] + settled:
             break
         alphas = np.linspace(alphas[low], alphas[high], ZOOM)
     return Solution(float(alphas[i]), float(floor[i]), float(height[i]), float(squares[i]))
@@ -174,7 +187,8 @@ def _solve(
         fit = np.maximum(floor[:, None] + height[:, None] * columns, 1e-300)
         if np.max(np.abs(np.log(fit / before))) < STANDS_STILL:
             break
-    return np.sum(weight * np.log(y / fit) ** 2, axis=1), floor, height
+    squares = np.sum(weight * np.log(y / fit) ** 2, axis=1)
+    return np.nan_to_num(squares, nan=np.inf), floor, height
 
 
 def _linear(

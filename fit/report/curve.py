@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fit.curve import Curve
-from fit.curve_checks import CurveChecks
+from fit.curve_checks import MOST_LEFT_OUT, CurveChecks
 from fit.report.numbers import interval
 
 BROKEN = 0.05
@@ -41,9 +41,7 @@ def _law(curve: Curve, x: str, y: str) -> str:
         f"  exponent {interval(curve.exponent_ci95)} (95%)",
     ]
     if curve.exponent_ci95 is None:
-        lines.append(
-            f"  the points lie on every law of {2 if curve.form == 'power' else 3} unknowns: add some"
-        )
+        lines.append("  as many points as unknowns lie on their law whatever they are: add points")
     if curve.residual_sd is not None:
         unit = f"{curve.residual_sd:.2%}" if curve.space == "log" else f"{curve.residual_sd:.3g}"
         lines.append(f"  scatter about the law {unit} (standard deviation)")
@@ -56,9 +54,11 @@ def _checks(curve: Curve, checks: CurveChecks, x: str) -> str:
     for found in checks.hold_outs:
         without = f"the largest {x}" if found.held_out == 1 else f"the {found.held_out} largest {x}"
         lines.append(
-            f"  hold-out: the law without {without} predicts {found.predicted / found.found:.3f}x what was found at "
+            f"  hold-out: the law without {without} predicts {found.predicted / found.found:.4g}x what was found at "
             f"{found.x:.3g}"
         )
+    if len(curve.x) > MOST_LEFT_OUT:
+        lines.append(f"  more than {MOST_LEFT_OUT} points: none is left out alone")
     if checks.exponent_leave_one_out is not None:
         lines.append(
             f"  leaving one point out, the exponent runs over {interval(checks.exponent_leave_one_out, 4)}"

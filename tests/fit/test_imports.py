@@ -21,7 +21,16 @@ def modules_after(code: str) -> set[str]:
     return {name.partition(".")[0] for name in done.stdout.split("MODULES")[1].split()}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["isoflop", "--help"], ["budget", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["isoflop", "--help"],
+        ["budget", "--help"],
+        ["power-law", "--help"],
+        ["references", "--help"],
+    ],
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = f"from fit.cli import main\ntry:\n    main({arguments})\nexcept SystemExit as end:\n    assert not end.code"
     loaded = modules_after(code)
