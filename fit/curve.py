@@ -124,8 +124,9 @@ class _Fitted:
         at = float(np.log(x)) - self.centre
         if self.is_line:
             half = self._line_half(1 / len(self.points.y) + at**2 / self._spread)
-            value = self.solution.value(at)
-            return float(value * np.exp(-half)), float(value * np.exp(half))
+            with np.errstate(over="ignore"):  # infinite, where the points say as little
+                low, high = self.solution.value(at) * np.exp(np.array([-half, half]))
+            return float(low), float(high)
         return value_interval(self.points, self.form, self.solution, at, self.freedom)
 
     def exponent_ci95(self) -> Interval | None:
