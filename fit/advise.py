@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fit.errors import UserError
-from fit.references import PublishedLaw, published_law
+from fit.references import LAWS, PublishedLaw, published_law
 from fit.statistics import Interval
 
 FLOPS_PER_PARAM_TOKEN = 6
@@ -76,6 +76,24 @@ def load_law(name: str) -> PlannerLaw:
     return _planner_law(published_law(name))
 
 
+def read_fit(path: Path) -> Any:
+    """What the JSON file of a fit holds. UserError where it can't be read or is no JSON."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(
+            f"law file '{path}' does not exist; write one with python -m fit isoflop RUNS --json {path}"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"law file '{path}' can't be read: {error.strerror}; give a fit's JSON file"
+        ) from None
+    except (ValueError, RecursionError):  # bytes that are no text, text that is no JSON
+        raise UserError(
+            f"law file '{path}' is no JSON; write one with python -m fit isoflop RUNS --json FILE"
+        ) from None
+
+
 def advise(law: PlannerLaw, flops: float) -> Advice:
     """Optimal tokens and params at `flops`. UserError where that is no positive number."""
     _positive("--flops", flops)
@@ -99,9 +117,10 @@ def check(law: PlannerLaw, params: float, tokens: float) -> Check:
 
 def _planner_law(law: PublishedLaw) -> PlannerLaw:
     if law.tokens_coefficient is None:
+        others = ", ".join(other.name for other in LAWS if other.tokens_coefficient is not None)
         raise UserError(
             f"law '{law.name}' has no published coefficient, so it says how the optimum grows but not where it lies; "
-            f"choose llama3, hoffmann or a fit's JSON file"
+            f"choose one of {others} or a fit's JSON file"
         )
     own_params = None
     if law.params_coefficient is not None and law.params_exponent is not None:
@@ -118,20 +137,7 @@ def _planner_law(law: PublishedLaw) -> PlannerLaw:
 
 
 def _own_law(path: Path) -> PlannerLaw:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(
-            f"law file '{path}' does not exist; write one with python -m fit isoflop RUNS --json {path}"
-        ) from None
-    except OSError as error:
-        raise UserError(
-            f"law file '{path}' can't be read: {error.strerror}; give a fit's JSON file"
-        ) from None
-    except (ValueError, RecursionError):  # bytes that are no text, text that is no JSON
-        raise UserError(
-            f"law file '{path}' is no JSON; write one with python -m fit isoflop RUNS --json FILE"
-        ) from None
+    content: dict[str, Any] = read_fit(path)
     try:
         tokens, params = content["laws"]["tokens"], content["laws"]["params"]
         interval = tokens["exponent_ci95"]

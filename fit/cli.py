@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from fit.errors import UserError
-from fit.verbs import advise, budget, check, compare, isoflop
+from fit.verbs import advise, budget, check, compare, downstream, isoflop, power_law, references
 from fit.verbs.parser import Parser
 
-VERBS = (isoflop, budget, advise, check, compare)
+VERBS = (isoflop, compare, power_law, downstream, budget, advise, check, references)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -22,7 +22,15 @@ def modules_after(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["isoflop", "--help"], ["budget", "--help"], ["compare", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["isoflop", "--help"],
+        ["budget", "--help"],
+        ["compare", "--help"],
+        ["power-law", "--help"],
+        ["references", "--help"],
+    ],
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = f"from fit.cli import main\ntry:\n    main({arguments})\nexcept SystemExit as end:\n    assert not end.code"

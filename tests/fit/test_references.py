@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
+from fit.advise import advise, load_law
 from fit.errors import UserError
 from fit.references import HOFFMANN, LAWS, LLAMA3, published_law
 
@@ -51,7 +52,53 @@ def test_every_law_names_its_source_and_convention_once() -> None:
     assert len({law.name for law in LAWS}) == len(LAWS)
     for law in LAWS:
         assert "arXiv" in law.source
-        assert "6ND" in law.convention
+        assert "C" in law.convention
+
+
+def test_epochs_correction_spends_half_of_compute_on_each() -> None:
+    """Truth: arXiv 2404.10102, table 1 and section 3: params exponent 0.5126 by beta/(alpha + beta), 20 tokens a
+    parameter about Chinchilla's 5.76e23 FLOPs."""
+    law = advise(load_law("epoch"), 5.76e23)
+    assert published_law("epoch").params_exponent == pytest.approx(0.5126, abs=1e-4)
+    assert law.tokens / law.params == pytest.approx(20, abs=3)
+
+
+def test_kaplans_law_is_as_printed_for_one_pf_day() -> None:
+    """Truth: arXiv 2001.08361, table 6: 1.3e9 params and 2e10 tokens at C_min = 1 PF-day; 0.73 and 0.27."""
+    found = advise(load_law("kaplan"), 8.64e19)
+    assert (found.params, found.tokens) == (pytest.approx(1.3e9), pytest.approx(2e10))
+    more = advise(load_law("kaplan"), 8.64e20)
+    assert more.params / found.params == pytest.approx(10**0.73)
+    assert more.tokens / found.tokens == pytest.approx(10**0.27)
+
+
+def test_deepseeks_tokens_and_its_flops_a_token_spend_the_budget() -> None:
+    """Truth: arXiv 2401.02954, eq. 4: M = 0.1715·C^0.5243, D = 5.8316·C^0.4757 and C = M·D."""
+    tokens = advise(load_law("deepseek"), 1e20).tokens
+    assert tokens * 0.1715 * 1e20**0.5243 == pytest.approx(1e20, rel=1e-3)
+
+
+def test_muennighoffs_params_are_a_twentieth_of_its_tokens() -> None:
+    """Truth: arXiv 2305.16264, appendix A: the optimal params of D unique tokens are 0.051·D."""
+    found = advise(load_law("muennighoff"), 1e21)
+    assert found.params / found.tokens == pytest.approx(0.051, abs=5e-4)
+    assert 6 * found.params * found.tokens == pytest.approx(1e21)
+
+
+def test_exponents_of_each_law_on_6nd_add_up_to_one() -> None:
+    """Truth: C = 6·N·D; Kaplan's C_min is another, yet its exponents are published so too."""
+    for law in LAWS:
+        if law.params_exponent is not None:
+            assert law.params_exponent + law.tokens_exponent == pytest.approx(1)
+
+
+def test_every_law_with_coefficients_advises_and_every_other_names_those() -> None:
+    for law in LAWS:
+        if law.tokens_coefficient is not None:
+            assert advise(load_law(law.name), 1e20).tokens > 0
+            continue
+        with pytest.raises(UserError, match="choose one of llama3, hoffmann, epoch, kaplan, deepseek, muenn"):
+            load_law(law.name)
 
 
 def test_an_unknown_law_is_refused_with_the_nearest_and_all() -> None:
