@@ -21,6 +21,8 @@ OFF_CENTRE = 0.2
 """A minimum in the outer fifth of the grid, in log size, is off-centre."""
 SHALLOW = 2.0
 """A valley shallower than this many standard deviations of the seed noise is no valley."""
+MOST_NAMES = 10
+"""Runs that one warning names."""
 LOST = 0.05
 """Where more resamples than this have no minimum inside the grid, the interval is cut off by its edges."""
 
@@ -57,11 +59,22 @@ def fit_warnings(
                 )
             )
     found += [Warning_("derived-column", note) for note in table.notes if "derived" in note]
-    if table.set_aside:
-        names = ", ".join(item.run_id for item in table.set_aside)
+    return found + _of_set_aside(table)
+
+
+def _of_set_aside(table: RunTable) -> list[Warning_]:
+    failed = [item.run_id for item in table.set_aside if item.kind == "failed"]
+    repeated = len(table.set_aside) - len(failed)
+    found = []
+    if failed:
+        more = f" and {len(failed) - MOST_NAMES} more" if len(failed) > MOST_NAMES else ""
+        names = ", ".join(failed[:MOST_NAMES]) + more
         found.append(
-            Warning_("failed-runs", f"{len(table.set_aside)} runs are not fitted ({names}): train them again")
+            Warning_("failed-runs", f"{len(failed)} runs are not fitted ({names}): train them again")
         )
+    if repeated:
+        text = f"{repeated} rows repeat another run and are not fitted: see that each run is there once"
+        found.append(Warning_("repeated-runs", text))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fit.aside import by_reason
 from fit.isoflop import Budget, IsoflopFit
 from fit.powerlaw import PowerLaw
 from fit.references import LLAMA3
@@ -12,6 +13,7 @@ HEADER = (
     f"{'budget':>9} {'runs':>5} {'tokens':>9} {'95% interval':>18} {'params':>9} {'95% interval':>18} {'loss':>8} "
     f"{'R²':>6}  status"
 )
+MOST_NAMES = 10
 SYMBOL = {"tokens": "D*(C)", "params": "N*(C)"}
 
 
@@ -156,5 +158,14 @@ def _warnings(fit: IsoflopFit) -> str:
 
 
 def _set_aside(fit: IsoflopFit) -> str:
-    lines = [f"  {item.run_id}: {item.reason}" for item in fit.set_aside]
+    """At most MOST_NAMES runs a reason, and as many reasons; what is left out is counted."""
+    groups = by_reason(fit.set_aside)
+    lines = []
+    for reason, items in list(groups.items())[:MOST_NAMES]:
+        lines += [f"  {item.run_id}: {reason}" for item in items[:MOST_NAMES]]
+        if len(items) > MOST_NAMES:
+            lines.append(f"  and {len(items) - MOST_NAMES} more: {reason}")
+    if len(groups) > MOST_NAMES:
+        runs = sum(len(items) for items in list(groups.values())[MOST_NAMES:])
+        lines.append(f"  and {runs} more, for {len(groups) - MOST_NAMES} other reasons")
     return "\n".join(["Runs not fitted", *lines]) if lines else ""

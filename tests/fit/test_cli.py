@@ -130,7 +130,7 @@ def test_check_sets_a_choice_against_the_optimum_of_its_cost(fit: Run) -> None:
 BAD_OPTIONS: list[tuple[list[str], list[str]]] = [
     ([], ["the following arguments are required: VERB"]),
     (["isoflops", "x"], ["'isoflops' is unknown, did you mean isoflop? choose from isoflop, budget"]),
-    (["isoflop"], ["required: RUNS"]),
+    (["isoflop"], ["required: SOURCE"]),
     (["isoflop", ""], ["name is empty"]),
     (["isoflop", "x" * 300], ["File name too long"]),
     (["isoflop", "RUNS", "--jsn", "f"], ["'--jsn' is not an option, did you mean --json?"]),
@@ -208,7 +208,7 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
     "empty.csv": ("", "is empty"),
     "header.csv": ("flops,tokens,loss\n", "has a header and no rows"),
     "columns.csv": ("flops,loss\n1e18,3\n", "lacks columns"),
-    "nan.csv": ("flops,tokens,loss\n1e18,1e9,nan\n", "line 2: loss is nan"),
+    "nan.csv": ("flops,tokens,loss\n1e18,1e9,nan\n", "1 of them: diverged or crashed: loss is NaN"),
     "negative.csv": ("flops,tokens,loss\n1e18,-1e9,3\n", "line 2: tokens is -1000000000.0"),
     "zero.csv": ("flops,tokens,loss\n0,1e9,3\n", "line 2: flops is 0"),
     "infinite.csv": ("flops,tokens,loss\n1e18,inf,3\n", "line 2: tokens is inf"),
