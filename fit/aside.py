@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -22,9 +21,8 @@ SAME_MODEL = 1.01
 """Rows of one run_id whose params differ by more than this factor are different runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """A run that is not fitted, and why."""
+class SetAside(NamedTuple):
+    """A run that is not fitted, and why. A tuple, for a table may have a million of them."""
 
     run_id: str
     reason: str

@@ -130,11 +130,13 @@ def _run_ids(rows: Rows, found: Mapping[str, str]) -> np.ndarray:
 
 
 def _set_aside(names: np.ndarray, reasons: np.ndarray) -> tuple[SetAside, ...]:
-    repeated = {LOGGED_AGAIN, repeat_reason(seeded=True), repeat_reason(seeded=False)}
-    return tuple(
-        SetAside(str(names[i]), reasons[i], "repeated" if reasons[i] in repeated else "failed")
-        for i in np.flatnonzero(reasons != "")
-    )
+    gone = np.flatnonzero(reasons != "")
+    texts = reasons[gone]  # objects: as an array of text each would take the room of the longest
+    repeated = np.zeros(len(gone), dtype=bool)
+    for reason in (LOGGED_AGAIN, repeat_reason(seeded=True), repeat_reason(seeded=False)):
+        repeated |= texts == reason
+    kinds = np.where(repeated, "repeated", "failed").tolist()
+    return tuple(map(SetAside, names[gone].tolist(), texts.tolist(), kinds))
 
 
 def _require_some(rows: Rows, kept: np.ndarray, reasons: Sequence[str] | np.ndarray) -> None:
