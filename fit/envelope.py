@@ -149,7 +149,7 @@ def _shared_range(curves: Sequence[Curve]) -> tuple[float, float]:
 
 
 def _ahead(grid: _Grid, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(p,) which of the runs that are `there` (c,) is ahead, and (p,) whether it has a smaller and a larger one beside."""
+    """(p,) which of the runs that are `there`, (c,), is ahead, and (p,) whether a smaller and a larger one run too."""
     loss = np.where(there[:, None] & np.isfinite(grid.loss), grid.loss, np.inf)
     ahead = np.argmin(loss, axis=0)
     under_way = np.isfinite(loss)

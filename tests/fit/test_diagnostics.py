@@ -43,6 +43,16 @@ def test_clean_data_has_nothing_wrong_with_it() -> None:
     assert warnings_of(parabolas(noise=0.002, seeds=2)) == ()
 
 
+def test_runs_set_aside_are_warned_of_by_kind_and_few_are_named() -> None:
+    failed = [SetAside(f"run {i}", "status crashed") for i in range(12)]
+    twice = SetAside("copy", "logged twice", "repeated")
+    found = {w.code: w.text for w in warnings_of(replace(parabolas(), set_aside=(*failed, twice)))}
+    assert set(found) == {"failed-runs", "repeated-runs"}
+    assert found["failed-runs"].startswith("12 runs are not fitted (run 0, run 1, ")
+    assert "run 9 and 2 more): train them again" in found["failed-runs"]
+    assert found["repeated-runs"].startswith("1 rows repeat another run")
+
+
 STEP = np.linspace(-1, 1, 7)
 CASES: dict[str, tuple[Callable[[], RunTable], float, str]] = {
     "opens-downward": (lambda: change(parabolas(), BUDGETS[0], loss=5 - STEP**2), BUDGETS[0], "no minimum"),

@@ -60,3 +60,15 @@ def test_without_an_interval_the_reference_is_placed_nowhere() -> None:
     text = render(fit_isoflop(parabolas(sizes=3, budgets=BUDGETS[:2])))
     assert "its α lies" not in text
     assert "no interval" in text
+
+
+def test_a_long_list_of_runs_not_fitted_is_cut_by_reason() -> None:
+    """Truth: ten names a reason and ten reasons, the rest counted; nothing is lost from the count."""
+    crashed = [SetAside(f"run {i}", "status crashed") for i in range(1000)]
+    reasons = [SetAside(f"odd {i}", f"status failed: {i}") for i in range(12)]
+    text = render(fit_isoflop(replace(parabolas(), set_aside=(*crashed, *reasons)), resamples=0))
+    lines = text.split("Runs not fitted\n")[1].splitlines()
+    assert lines[:10] == [f"  run {i}: status crashed" for i in range(10)]
+    assert lines[10] == "  and 990 more: status crashed"
+    assert lines[11:20] == [f"  odd {i}: status failed: {i}" for i in range(9)]
+    assert lines[20:] == ["  and 3 more, for 3 other reasons"]
