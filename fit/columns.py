@@ -138,8 +138,11 @@ def named_as(values: np.ndarray, columns: Mapping[str, np.ndarray]) -> str | Non
     return next((name for name, column in columns.items() if np.array_equal(column, values)), None)
 
 
-def derive(values: dict[str, np.ndarray]) -> list[str]:
-    """Fill in the one of flops, params, tokens that is missing, by C = 6·N·D; a note for it."""
+def derive(values: dict[str, np.ndarray], rows: Rows, kept: np.ndarray) -> list[str]:
+    """Fill in the one of flops, params, tokens that is missing, by C = 6·N·D; a note for it.
+
+    values: (k,) each, of the (k,) rows `kept`. UserError where that leads beyond LARGEST.
+    """
     missing = next((name for name in SIZE_COLUMNS if name not in values), None)
     if missing is None:
         return []
@@ -148,6 +151,13 @@ def derive(values: dict[str, np.ndarray]) -> list[str]:
     else:
         other = "tokens" if missing == "params" else "params"
         values[missing] = values["flops"] / (6 * values[other])
+    bad = ~usable(values[missing])
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise UserError(
+            f"'{rows.name}' {rows.where(int(kept[first]))}: {missing}, by C = 6*N*D, is {values[missing][first]:.3g}, "
+            f"where a positive number below {LARGEST:.0e} is expected; check the units of the other two columns"
+        )
     return [f"{missing} derived from C = 6*N*D: not in the table"]
 
 

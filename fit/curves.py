@@ -63,7 +63,7 @@ def load_curves(source: str | Path, columns: Mapping[str, str] | None = None) ->
             f"'{rows.name}' has no record with a loss; a curve needs validation losses on the way"
         )
     values = {name: numbers(rows, found[name], kept) for name in (*SIZE_COLUMNS, "loss") if name in found}
-    derive(values)
+    derive(values, rows, kept)
     ids = rows.frame[found["run_id"]].iloc[kept].astype(str).to_numpy(dtype=object)
     return tuple(_curve(str(run_id), values, ids == run_id) for run_id in dict.fromkeys(ids))
 

@@ -86,7 +86,7 @@ def load_runs(
     kept = np.flatnonzero(reasons == "")
     _require_some(rows, kept, reasons)
     values = {name: numbers(rows, found[name], kept) for name in _numeric(found)}
-    notes = derive(values) + other_candidates(rows.frame, found, mapped) + notes
+    notes = derive(values, rows, kept) + other_candidates(rows.frame, found, mapped) + notes
     seed = rows.frame[found["seed"]].iloc[kept] if "seed" in found else None
     repeated = repeats(values, seed)
     reasons[kept[repeated]] = repeat_reason(seeded=seed is not None)

@@ -125,6 +125,48 @@ def test_conventions_of_counting_are_read_and_named(tmp_path: Path) -> None:
     assert (plain.params_under, plain.params_convention, plain.flops_convention) == ({}, None, None)
 
 
+def test_optional_numbers_are_kept_beside_the_runs_that_are_fitted(tmp_path: Path) -> None:
+    """Truth: the numbers that were written; a column without any is passed over, and a run set aside has none."""
+    table = [
+        {**row, "seed": i % 2, "lr": "" if i == 1 else 1e-3 * i, "vocab_size": "many", "warmup": 7}
+        for i, row in enumerate(rows())
+    ]
+    table[3]["loss"] = "nan"
+    read = load_runs(write_csv(tmp_path / "runs.csv", table), {"batch_tokens": "warmup"})
+    assert set(read.optional) == {"seed", "lr", "batch_tokens"}
+    assert list(read.optional["seed"]) == [0, 1, 0, 0, 1, 0, 1]
+    np.testing.assert_array_equal(
+        read.optional["lr"], [0, np.nan, 1e-3 * 2, 1e-3 * 4, 1e-3 * 5, 1e-3 * 6, 1e-3 * 7]
+    )
+    assert list(read.optional["batch_tokens"]) == [7] * 7
+
+
+def test_flops_under_each_convention_are_kept(tmp_path: Path) -> None:
+    """Truth: the columns that were written."""
+    table = [{**row, "flops_exact": row["flops"], "flops_6nd": row["flops"] * 1.5} for row in rows()]
+    read = load_runs(write_csv(tmp_path / "runs.csv", table))
+    assert set(read.flops_under) == {"exact", "6nd"}
+    assert np.array_equal(read.flops_under["6nd"], 1.5 * read.flops)
+
+
+def test_a_column_that_might_have_been_meant_is_noted(tmp_path: Path) -> None:
+    """A table with a training loss beside the validation loss must not be read in silence."""
+    table = [{**row, "val/loss": row["loss"] + 1} for row in rows()]
+    path = write_csv(tmp_path / "runs.csv", table)
+    assert load_runs(path).notes == ("loss is read from column 'loss', though there is 'val/loss' too",)
+    mapped = load_runs(path, {"loss": "val/loss"})
+    assert mapped.notes == ()
+    assert np.array_equal(mapped.loss, load_runs(path).loss + 1)
+
+
+def test_names_that_a_status_and_a_run_go_by_can_be_mapped(tmp_path: Path) -> None:
+    table = [{**row, "state": "finished", "name": f"r{i}"} for i, row in enumerate(rows())]
+    table[0]["state"] = "killed"
+    read = load_runs(write_csv(tmp_path / "runs.csv", table), {"status": "state", "run_id": "name"})
+    assert [(item.run_id, item.reason) for item in read.set_aside] == [("r0", "status killed")]
+    assert list(read.run_id) == [f"r{i}" for i in range(1, 8)]
+
+
 @pytest.mark.parametrize("column", ["flops", "params", "tokens", "loss", "budget"])
 @pytest.mark.parametrize(
     ("value", "shown"),
