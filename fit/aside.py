@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from fit.columns import SIZE_COLUMNS, floats
+from fit.columns import SIZE_COLUMNS, floats, texts
 from fit.sources.rows import Rows
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ def unusable(rows: Rows, found: Mapping[str, str]) -> np.ndarray:
     frame = rows.frame
     reasons = np.full(len(frame), "", dtype=object)
     if "status" in found:
-        status = frame[found["status"]]
+        status = texts(frame[found["status"]])
         failed = np.flatnonzero((status != FINISHED).fillna(True).to_numpy(dtype=bool))
-        texts = status.iloc[failed].astype(object).where(status.iloc[failed].notna(), "missing")
+        words = status.iloc[failed].astype(object).where(status.iloc[failed].notna(), "missing")
         why = frame[found["status_reason"]].iloc[failed] if "status_reason" in found else [None] * len(failed)
         reasons[failed] = [
-            f"status {text}" + (f": {reason}" if isinstance(reason, str) and reason else "")
-            for text, reason in zip(texts, why, strict=True)
+            " ".join(f"status {text}{f': {reason}' if isinstance(reason, str) and reason else ''}".split())
+            for text, reason in zip(words, why, strict=True)
         ]
     missing = {name: frame[found[name]].isna().to_numpy() for name in _needed(found)}
     reasons[(reasons == "") & missing.pop("loss")] = DIVERGED
@@ -69,19 +69,20 @@ def logged_again(rows: Rows, found: Mapping[str, str]) -> tuple[np.ndarray, list
         return nothing, []
     import pandas as pd
 
-    keys = [found[name] for name in ("run_id", "seed", "budget") if name in found]
-    named = rows.frame[found["run_id"]].notna()
-    shared = (rows.frame.duplicated(keys, keep=False) & named).to_numpy()
+    keys = pd.DataFrame(
+        {name: texts(rows.frame[found[name]]) for name in ("run_id", "seed", "budget") if name in found}
+    )
+    shared = (keys.duplicated(keep=False) & keys["run_id"].notna()).to_numpy()
     if not shared.any():
         return nothing, []
     at = np.flatnonzero(shared)
-    part = rows.frame[keys].iloc[at]
+    part = keys.iloc[at]
     params = pd.Series(_params(rows.frame.iloc[at], found), index=part.index)
-    groups = params.groupby([part[key] for key in keys], dropna=False)
+    groups = params.groupby([part[key] for key in part], dropna=False)
     one_run = ~((groups.transform("max") / groups.transform("min")) > SAME_MODEL).to_numpy()
     again = part.duplicated(keep="last").to_numpy() & one_run
     nothing[at[again]] = True
-    strangers = part[found["run_id"]][~one_run].nunique()
+    strangers = part["run_id"][~one_run].nunique()
     notes = [f"{strangers} run_ids name rows that differ in params, which are taken for different runs"]
     return nothing, notes if strangers else []
 
@@ -92,7 +93,7 @@ def repeats(values: Mapping[str, np.ndarray], seed: pd.Series | None) -> np.ndar
 
     keys = pd.DataFrame({name: values[name] for name in (*SIZE_COLUMNS, "loss")})
     if seed is not None:
-        keys["seed"] = seed.to_numpy()
+        keys["seed"] = texts(seed).to_numpy()
     return np.asarray(keys.duplicated(keep="first").to_numpy())
 
 

@@ -29,6 +29,8 @@ LARGEST = 1e100
 """Numbers past this, or below its inverse, would overflow where they are squared."""
 
 
+MOST_CHARACTERS = 60
+"""Of a value, in an error."""
 MOST_NAMES = 40
 """Columns that an error lists."""
 
@@ -109,6 +111,17 @@ def floats(frame: pd.DataFrame, column: str) -> np.ndarray:
         return np.full(len(series), np.nan)
 
 
+def texts(series: pd.Series) -> pd.Series:
+    """The column as it stands or, where it may hold lists and the like, as text in one line, missing values kept."""
+    if series.dtype != object:
+        return series
+    return series.map(_in_one_line, na_action="ignore")
+
+
+def _in_one_line(value: Any) -> str:
+    return " ".join(str(value).split())
+
+
 def usable(values: np.ndarray) -> np.ndarray:
     """Which of them can be fitted."""
     return np.isfinite(values) & (values > 1 / LARGEST) & (values < LARGEST)
@@ -163,10 +176,11 @@ def derive(values: dict[str, np.ndarray], rows: Rows, kept: np.ndarray) -> list[
 
 def _listed(names: list[str]) -> str:
     """A W&B project may have hundreds."""
-    shown = names[:MOST_NAMES]
+    shown = [_in_one_line(name) for name in names[:MOST_NAMES]]
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
     return ", ".join(shown) + more
 
 
 def _shown(value: Any) -> str:
-    return f"'{value}'" if isinstance(value, str) else str(value)
+    text = _in_one_line(value)[:MOST_CHARACTERS]
+    return f"'{text}'" if isinstance(value, str) else text

@@ -19,6 +19,7 @@ from fit.columns import (
     numbers,
     optional_columns,
     other_candidates,
+    texts,
 )
 from fit.errors import UserError
 from fit.sources import SourceOptions, read_source
@@ -122,7 +123,7 @@ def _run_ids(rows: Rows, found: Mapping[str, str]) -> np.ndarray:
     """(n,) what each row is called: by its run_id, and where it has none by its place."""
     if "run_id" not in found:
         return np.array([rows.where(i) for i in range(len(rows.frame))], dtype=object)
-    ids = rows.frame[found["run_id"]]
+    ids = texts(rows.frame[found["run_id"]])
     names = np.asarray(ids.astype(str).to_numpy(dtype=object))
     for i in np.flatnonzero(ids.isna().to_numpy()):
         names[i] = rows.where(int(i))
@@ -131,12 +132,12 @@ def _run_ids(rows: Rows, found: Mapping[str, str]) -> np.ndarray:
 
 def _set_aside(names: np.ndarray, reasons: np.ndarray) -> tuple[SetAside, ...]:
     gone = np.flatnonzero(reasons != "")
-    texts = reasons[gone]  # objects: as an array of text each would take the room of the longest
+    why = reasons[gone]  # objects: as an array of text each would take the room of the longest
     repeated = np.zeros(len(gone), dtype=bool)
     for reason in (LOGGED_AGAIN, repeat_reason(seeded=True), repeat_reason(seeded=False)):
-        repeated |= texts == reason
+        repeated |= why == reason
     kinds = np.where(repeated, "repeated", "failed").tolist()
-    return tuple(map(SetAside, names[gone].tolist(), texts.tolist(), kinds))
+    return tuple(map(SetAside, names[gone].tolist(), why.tolist(), kinds))
 
 
 def _require_some(rows: Rows, kept: np.ndarray, reasons: Sequence[str] | np.ndarray) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fit.errors import UserError
-from fit.table import load_runs
+from fit.table import RunTable, load_runs
 from tests.simulated import parabolas, rows_of, write_csv
 
 Rows = list[dict[str, Any]]
@@ -201,6 +203,77 @@ def test_a_parquet_column_of_another_kind_is_no_number(tmp_path: Path, values: l
     frame.to_parquet(tmp_path / "runs.parquet")
     with pytest.raises(UserError, match="row 1: loss is"):
         load_runs(tmp_path / "runs.parquet")
+
+
+def read_or_refused(path: Path) -> RunTable | str:
+    """The table, or the sentence that refuses it."""
+    try:
+        return load_runs(path)
+    except UserError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("column", ["run_id", "seed", "status", "status_reason", "lr", "budget"])
+@pytest.mark.parametrize("value", [[1.0, 2.0], {"a": 1}, b"bytes", "two\nlines", True, 1e308])
+def test_whatever_a_column_holds_it_is_read_or_refused_in_one_sentence(
+    tmp_path: Path, column: str, value: object
+) -> None:
+    """Truth: each row is fitted or set aside, in lines of their own; numbers alone are budgets."""
+    frame = pd.DataFrame(rows()).assign(**{column: pd.Series([value] * 8)})
+    frame.to_parquet(tmp_path / "runs.parquet")
+    read = read_or_refused(tmp_path / "runs.parquet")
+    if isinstance(read, str):
+        assert column in ("status", "budget")
+        assert "\n" not in read
+        return
+    assert len(read) + len(read.set_aside) == 8
+    assert not any("\n" in item.reason for item in read.set_aside)
+
+
+CELLS = st.sampled_from(
+    [
+        "1e18",
+        "3",
+        "0.5",
+        "1e9",
+        "",
+        "nan",
+        "inf",
+        "-1",
+        "0",
+        "1e308",
+        "1e-308",
+        "text",
+        "True",
+        '"a\nb"',
+        "1,5",
+        "é",
+    ]
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    header=st.lists(
+        st.sampled_from(["flops", "tokens", "params", "loss", "budget", "run_id", "status", "seed", "C", ""]),
+        min_size=1,
+        max_size=6,
+    ),
+    body=st.lists(st.lists(CELLS, min_size=1, max_size=6), max_size=6),
+)
+def test_no_table_is_a_traceback_or_a_number_that_is_none(
+    tmp_path: Path, header: list[str], body: list[list[str]]
+) -> None:
+    """Truth: what is fitted is positive and finite, each row is accounted for, and all else is one sentence."""
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join(",".join(line) for line in [header, *body]) + "\n")
+    read = read_or_refused(path)
+    if isinstance(read, str):
+        assert "\n" not in read
+        return
+    for name in ("budget", "flops", "params", "tokens", "loss"):
+        assert np.all(np.isfinite(getattr(read, name)) & (getattr(read, name) > 0))
+    assert len(read) + len(read.set_aside) == len(pd.read_csv(path))
 
 
 def write_text(text: str) -> Callable[[Path], None]:
