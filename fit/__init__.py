@@ -10,10 +10,13 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "SourceOptions": "fit.sources",
     "UserError": "fit.errors",
     "draw_isoflop": "fit.report.figures",
+    "fit_envelope": "fit.envelope",
     "fit_isoflop": "fit.isoflop",
     "fit_surface": "fit.surface",
+    "load_curves": "fit.curves",
     "load_law": "fit.advise",
     "load_runs": "fit.table",
     "render": "fit.report.summary",
