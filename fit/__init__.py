@@ -10,15 +10,18 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "SourceOptions": "fit.sources",
     "UserError": "fit.errors",
     "compare_fits": "fit.compare",
     "draw_diagnostics": "fit.report.diagnostics_figure",
     "draw_isoflop": "fit.report.figures",
     "fit_curve": "fit.curve",
+    "fit_envelope": "fit.envelope",
     "fit_isoflop": "fit.isoflop",
     "fit_link": "fit.downstream",
     "fit_loss_law": "fit.losslaw",
     "fit_surface": "fit.surface",
+    "load_curves": "fit.curves",
     "load_law": "fit.advise",
     "load_runs": "fit.table",
     "render": "fit.report.summary",

@@ -1,31 +1,210 @@
-"""A few columns of any table, by whatever names they have."""
+"""Which column is which, and its numbers; what can't be fitted is refused by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fit.errors import UserError
-from fit.table import _numbers, _read, table_file
+from fit.sources import read_source
+from fit.sources.rows import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMES: dict[str, tuple[str, ...]] = {
+    "flops": ("flops", "C", "compute", "total_flops", "train_flops", "training_flops"),
+    "params": ("params", "N", "parameters", "n_params", "num_params", "model_size"),
+    "tokens": ("tokens", "D", "n_tokens", "num_tokens", "train_tokens", "training_tokens"),
+    "loss": ("loss", "val_loss", "validation_loss", "eval_loss", "final_loss", "val/loss", "eval/loss"),
+}
+"""Names that a column goes by where it is not mapped, the contract's own first."""
+SIZE_COLUMNS = ("flops", "params", "tokens")
+OPTIONAL = ("seed", "unique_tokens", "lr", "batch_tokens", "vocab_size")
+"""Numbers that are read where they are there, missing ones as NaN."""
+OTHERS = ("budget", "run_id", "status", "status_reason", *OPTIONAL)
+"""Go by their own name where they are not mapped."""
+LARGEST = 1e100
+"""Numbers past this, or below its inverse, would overflow where they are squared."""
+
+
+MOST_CHARACTERS = 60
+"""Of a value, in an error."""
+MOST_NAMES = 40
+"""Columns that an error lists."""
+
+
+def find_columns(rows: Rows, mapped: Mapping[str, str]) -> dict[str, str]:
+    """Our name -> the table's, of all that are there. UserError where one is in doubt, or too few are there."""
+    there = list(rows.frame.columns)
+    for ours, theirs in mapped.items():
+        if ours not in (*NAMES, *OTHERS):
+            raise UserError(
+                f"--column {ours}={theirs}: '{ours}' is none of {', '.join((*NAMES, *OTHERS))}; choose one of these"
+            )
+        if theirs not in there:
+            raise UserError(f"'{rows.name}' has no column '{theirs}'; its columns are {_listed(there)}")
+    found = dict(mapped)
+    for ours, aliases in (NAMES | {name: (name,) for name in OTHERS}).items():
+        free = [name for name in aliases if name in there]
+        if ours not in found and free:
+            found[ours] = free[0]
+    _require_distinct(rows.name, found, there)
+    if "loss" not in found or sum(name in found for name in SIZE_COLUMNS) < 2:
+        raise UserError(
+            f"'{rows.name}' lacks columns: needed are loss and two of flops, params and tokens, found are "
+            f"{_listed(there)}; map others with --column, as in --column tokens=D"
+        )
+    return found
+
+
+def _require_distinct(source: str, found: Mapping[str, str], there: list[str]) -> None:
+    for name, theirs in found.items():
+        if there.count(theirs) > 1 or f"{theirs}.1" in there:  # pandas's name for a CSV's second
+            raise UserError(f"'{source}' has two columns '{theirs}'; remove or rename one")
+        for other in found:
+            if other != name and found[other] == theirs:
+                raise UserError(
+                    f"'{source}' column '{theirs}' is taken for both {name} and {other}; map each to one of "
+                    f"its own"
+                )
+
+
+def other_candidates(frame: pd.DataFrame, found: Mapping[str, str], mapped: Mapping[str, str]) -> list[str]:
+    """A note for each column that was found by its name where another name would have fitted too."""
+    notes = []
+    for ours, aliases in NAMES.items():
+        others = [name for name in aliases if name in frame.columns and name not in found.values()]
+        if ours in found and ours not in mapped and others:
+            notes.append(f"{ours} is read from column '{found[ours]}', though there is '{others[0]}' too")
+    return notes
+
+
+def numbers(rows: Rows, column: str, kept: np.ndarray) -> np.ndarray:
+    """(k,) the column as floats, at the (k,) rows `kept`.
+
+    UserError where one is no number, infinite, zero, negative or beyond LARGEST.
+    """
+    values = floats(rows.frame, column)[kept]
+    bad = ~usable(values)
+    if bad.any():
+        first = int(kept[np.argmax(bad)])
+        raise UserError(
+            f"'{rows.name}' {rows.where(first)}: {column} is {_shown(rows.frame[column].iloc[first])}, where a "
+            f"positive number below {LARGEST:.0e} is expected; mend or remove the row ({int(bad.sum())} such in this "
+            f"column)"
+        )
+    return values
+
+
+def floats(frame: pd.DataFrame, column: str) -> np.ndarray:
+    """(n,) NaN for what is no number; dates, booleans and lists are none."""
+    import pandas as pd
+
+    series = frame[column]
+    if pd.api.types.is_bool_dtype(series) or pd.api.types.is_datetime64_any_dtype(series):
+        return np.full(len(series), np.nan)
+    try:
+        return np.asarray(pd.to_numeric(series, errors="coerce").to_numpy(dtype=float, na_value=np.nan))
+    except (TypeError, ValueError):
+        return np.full(len(series), np.nan)
+
+
+def texts(series: pd.Series) -> pd.Series:
+    """The column as it stands or, where it may hold lists and the like, as text in one line, missing values kept."""
+    if series.dtype != object:
+        return series
+    return series.map(_in_one_line, na_action="ignore")
+
+
+def _in_one_line(value: Any) -> str:
+    return " ".join(str(value).split())
+
+
+def usable(values: np.ndarray) -> np.ndarray:
+    """Which of them can be fitted."""
+    return np.isfinite(values) & (values > 1 / LARGEST) & (values < LARGEST)
+
+
+def optional_columns(
+    frame: pd.DataFrame, found: Mapping[str, str], kept: np.ndarray
+) -> dict[str, np.ndarray]:
+    """(k,) each of OPTIONAL that is there, NaN where it holds no number; one without any number is passed over."""
+    columns = {name: floats(frame, found[name])[kept] for name in OPTIONAL if name in found}
+    finite = {name: np.where(np.abs(values) < LARGEST, values, np.nan) for name, values in columns.items()}
+    return {name: values for name, values in finite.items() if not np.isnan(values).all()}
+
+
+def conventions(frame: pd.DataFrame, prefix: str, kept: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns `prefix_NAME` by NAME; one that is not all positive numbers is no count and is passed over."""
+    columns = {
+        name.removeprefix(f"{prefix}_"): floats(frame, name)[kept]
+        for name in frame.columns
+        if name.startswith(f"{prefix}_") and list(frame.columns).count(name) == 1
+    }
+    return {name: values for name, values in columns.items() if usable(values).all()}
+
+
+def named_as(values: np.ndarray, columns: Mapping[str, np.ndarray]) -> str | None:
+    """The convention whose column `values` is."""
+    return next((name for name, column in columns.items() if np.array_equal(column, values)), None)
+
+
+def derive(values: dict[str, np.ndarray], rows: Rows, kept: np.ndarray) -> list[str]:
+    """Fill in the one of flops, params, tokens that is missing, by C = 6·N·D; a note for it.
+
+    values: (k,) each, of the (k,) rows `kept`. UserError where that leads beyond LARGEST.
+    """
+    missing = next((name for name in SIZE_COLUMNS if name not in values), None)
+    if missing is None:
+        return []
+    if missing == "flops":
+        values["flops"] = 6 * values["params"] * values["tokens"]
+    else:
+        other = "tokens" if missing == "params" else "params"
+        values[missing] = values["flops"] / (6 * values[other])
+    bad = ~usable(values[missing])
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise UserError(
+            f"'{rows.name}' {rows.where(int(kept[first]))}: {missing}, by C = 6*N*D, is {values[missing][first]:.3g}, "
+            f"where a positive number below {LARGEST:.0e} is expected; check the units of the other two columns"
+        )
+    return [f"{missing} derived from C = 6*N*D: not in the table"]
 
 
 def load_columns(source: str | Path, columns: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """(n,) positive numbers of each column of a CSV, a parquet file or a sweep's folder, by the names we give them.
+    """(n,) positive numbers of each column of any table, by the names we give them.
 
-    columns: ours -> the table's. UserError names the file, the row and the column of whatever can't be used.
+    source: as for `fit.load_runs`. columns: ours -> the table's. UserError names the source, the row and the column of
+    whatever can't be used.
     """
-    path = table_file(source)
-    frame = _read(path)
-    there = list(frame.columns)
+    rows = read_source(source)
+    there = list(rows.frame.columns)
     for option, column in columns.items():
         if column not in there:
-            names = ", ".join(map(str, there))
-            raise UserError(f"'{path}' has no column '{column}' for --{option}; its columns are {names}")
+            raise UserError(
+                f"'{rows.name}' has no column '{column}' for --{option}; its columns are {_listed(there)}"
+            )
         if there.count(column) > 1 or f"{column}.1" in there:  # pandas's name for a CSV's second
-            raise UserError(f"'{path}' has two columns '{column}'; remove or rename one")
+            raise UserError(f"'{rows.name}' has two columns '{column}'; remove or rename one")
     if len(set(columns.values())) < len(columns):
         options = " and ".join(f"--{option}" for option in columns)
-        raise UserError(f"{options} name the same column of '{path}'; give each one of its own")
-    return {option: _numbers(frame, column, path) for option, column in columns.items()}
+        raise UserError(f"{options} name the same column of '{rows.name}'; give each one of its own")
+    every = np.arange(len(rows.frame))
+    return {option: numbers(rows, column, every) for option, column in columns.items()}
+
+
+def _listed(names: list[str]) -> str:
+    """A W&B project may have hundreds."""
+    shown = [_in_one_line(name) for name in names[:MOST_NAMES]]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return ", ".join(shown) + more
+
+
+def _shown(value: Any) -> str:
+    text = _in_one_line(value)[:MOST_CHARACTERS]
+    return f"'{text}'" if isinstance(value, str) else text

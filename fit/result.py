@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fit.approaches import Approach
+from fit.aside import by_reason
 from fit.backtest import Backtest
 from fit.compare import Comparison, LawComparison, Ratio
 from fit.errors import UserError
@@ -21,6 +22,8 @@ from fit.surface import SurfaceFit
 from fit.valley import AXES, Valley
 
 SCHEMA = 1
+MOST_NAMES = 100
+"""Runs set aside for one reason that are named; `set_aside_counts` counts them all."""
 
 
 def fit_to_dict(fit: IsoflopFit) -> dict[str, Any]:
@@ -59,7 +62,12 @@ def fit_to_dict(fit: IsoflopFit) -> dict[str, Any]:
             if fit.seed_noise is None
             else {"sd": fit.seed_noise.sd, "degrees_of_freedom": fit.seed_noise.degrees_of_freedom},
             "resamples": fit.resamples,
-            "set_aside": [{"run_id": item.run_id, "reason": item.reason} for item in fit.set_aside],
+            "set_aside": [
+                {"run_id": item.run_id, "reason": item.reason}
+                for items in by_reason(fit.set_aside).values()
+                for item in items[:MOST_NAMES]
+            ],
+            "set_aside_counts": {reason: len(items) for reason, items in by_reason(fit.set_aside).items()},
             "warnings": [{"code": w.code, "text": w.text, "budget": w.budget} for w in fit.warnings],
         }
     )

@@ -144,17 +144,17 @@ def _best_rate(rates: np.ndarray, loss: np.ndarray, chosen: np.ndarray) -> tuple
 
 
 def _set_aside(table: RunTable) -> list[Warning_]:
-    duplicates = [item.run_id for item in table.set_aside if item.reason.startswith("duplicate")]
-    others = [item.run_id for item in table.set_aside if not item.reason.startswith("duplicate")]
+    duplicates = [item.run_id for item in table.set_aside if item.kind == "repeated"]
+    others = [item.run_id for item in table.set_aside if item.kind == "failed"]
     found = []
     if duplicates:
         text = (
-            f"{runs(len(duplicates), 'repeats', 'repeat')} another, counted once ({', '.join(duplicates)}): remove "
+            f"{runs(len(duplicates), 'repeats', 'repeat')} another, counted once ({named(duplicates)}): remove "
             f"the copies, or tell runs of other seeds apart by a seed column"
         )
         found.append(Warning_("duplicate-runs", text))
     if others:
-        text = f"{runs(len(others), 'is', 'are')} not fitted ({', '.join(others)}): train them again"
+        text = f"{runs(len(others), 'is', 'are')} not fitted ({named(others)}): train them again"
         found.append(Warning_("failed-runs", text))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fit.aside import by_reason
 from fit.conventions import ConventionFit
 from fit.isoflop import Budget, IsoflopFit
 from fit.powerlaw import PowerLaw
@@ -27,6 +28,7 @@ CONVENTION_HEADER = (
 )
 UNNAMED = "as given"
 """The table's own column, where it says no convention."""
+MOST_NAMES = 10
 SYMBOL = {"tokens": "D*(C)", "params": "N*(C)"}
 
 
@@ -207,9 +209,14 @@ def _warnings(fit: IsoflopFit) -> str:
 
 
 def _set_aside(fit: IsoflopFit) -> str:
-    """Runs of one reason share a line."""
-    by_reason: dict[str, list[str]] = {}
-    for item in fit.set_aside:
-        by_reason.setdefault(item.reason, []).append(item.run_id)
-    lines = [f"  {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
+    """A line a reason, at most MOST_NAMES of them with as many runs each; what is left out is counted."""
+    groups = by_reason(fit.set_aside)
+    lines = []
+    for reason, items in list(groups.items())[:MOST_NAMES]:
+        names = ", ".join(item.run_id for item in items[:MOST_NAMES])
+        more = f" and {len(items) - MOST_NAMES} more" if len(items) > MOST_NAMES else ""
+        lines.append(f"  {names}{more}: {reason}")
+    if len(groups) > MOST_NAMES:
+        runs = sum(len(items) for items in list(groups.values())[MOST_NAMES:])
+        lines.append(f"  and {runs} more, for {len(groups) - MOST_NAMES} other reasons")
     return "\n".join(["Runs not used", *lines]) if lines else ""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json as json_format
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fit.errors import UserError
 
@@ -26,12 +28,13 @@ def number(text: str) -> float:
     return value
 
 
-def require_places(source: Path, places: Mapping[str, Path | None]) -> None:
+def require_places(source: Path | None, places: Mapping[str, Path | None]) -> None:
     """UserError, before anything is computed, where an output has no folder, is one, or is another file.
 
-    places: each output by its option.
+    source: the file that is read, or the folder of a data set; None where it is remote. places: each output by its
+    option.
     """
-    taken = {source.resolve(): "the run table itself"}
+    taken = {} if source is None else {source.resolve(): "the run table itself"}
     for option, path in places.items():
         if path is None:
             continue
@@ -39,6 +42,8 @@ def require_places(source: Path, places: Mapping[str, Path | None]) -> None:
             raise UserError(f"{option} '{path}' is a folder; name a file in it")
         if not path.resolve().parent.is_dir():
             raise UserError(f"folder '{path.parent}' of {option} '{path}' does not exist; make it first")
+        if source is not None and source.is_dir() and path.resolve().is_relative_to(source.resolve()):
+            raise UserError(f"{option} '{path}' lies inside the data set '{source}'; choose another folder")
         same = next((what for other, what in taken.items() if _same_file(path, other)), None)
         if same is not None:
             raise UserError(f"{option} '{path}' is {same}, which it would overwrite; choose another name")
@@ -61,3 +66,14 @@ def column_map(texts: Sequence[str]) -> dict[str, str]:
             raise UserError(f"--column {ours} is given twice, as {columns[ours]} and {theirs}; give it once")
         columns[ours] = theirs
     return columns
+
+
+def filters(text: str) -> dict[str, Any]:
+    """A W&B filter, a JSON object. argparse turns the error into a sentence."""
+    try:
+        value = json_format.loads(text)
+    except json_format.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f'\'{text}\' is no JSON object, such as {{"state": "finished"}}')
+    return value

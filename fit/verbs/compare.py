@@ -37,14 +37,16 @@ def add(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read and fit both alike, compare, write what was asked for, print."""
-    from fit.table import load_runs, table_file
+    from fit.sources import local_source
+    from fit.table import load_runs
 
-    files = [table_file(source) for source in (options.first, options.second)]
-    if files[0].samefile(files[1]):
+    first_file, second_file = (local_source(source) for source in (options.first, options.second))
+    same = first_file is not None and second_file is not None and first_file.samefile(second_file)
+    if same or options.first == options.second:
         raise UserError(
             f"'{options.first}' and '{options.second}' are one table, which can't differ from itself; give another"
         )
-    for file in files:
+    for file in (first_file, second_file):
         require_places(file, {"--json": options.json})
     columns = column_map(options.column)
     from fit.compare import compare_fits

@@ -1,4 +1,4 @@
-"""`python -m fit isoflop RUNS`: the optima and the laws of a run table."""
+"""`python -m fit isoflop SOURCE`: the optima and the laws of a run table."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fit.verbs.arguments import column_map, number, require_places
+from fit.verbs.arguments import column_map, filters, number, require_places
 
 
 def add(verbs: Any) -> None:
     """Declare the verb and its options."""
     verb = verbs.add_parser("isoflop", help="optima and laws of a run table")
-    verb.add_argument("runs", metavar="RUNS", help="a CSV or parquet file, or a sweep's folder")
+    verb.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a CSV or parquet file, a sweep's folder, wandb:ENTITY/PROJECT or hf:OWNER/DATASET[:CONFIG]",
+    )
     verb.add_argument(
         "--predict", type=number, nargs="+", default=[], metavar="FLOPS", help="optima at these budgets too"
     )
@@ -39,6 +43,13 @@ def add(verbs: Any) -> None:
     verb.add_argument(
         "--column", action="append", default=[], metavar="OURS=THEIRS", help="as in tokens=D; may be repeated"
     )
+    verb.add_argument(
+        "--wandb-filter",
+        type=filters,
+        metavar="JSON",
+        help='which runs of the project, as W&B\'s API takes it: \'{"config.sweep": "isoflop"}\'',
+    )
+    verb.add_argument("--split", metavar="NAME", help="of the Hugging Face data set; train by default")
     verb.set_defaults(run=run)
 
 
@@ -47,10 +58,11 @@ def run(options: argparse.Namespace) -> None:
     from fit.report.canvas import require_format
     from fit.report.diagnostics_figure import draw_diagnostics
     from fit.report.figures import draw_isoflop
-    from fit.table import load_runs, table_file
+    from fit.sources import SourceOptions, local_source
+    from fit.table import load_runs
 
     figures = {"--figure": options.figure, "--diagnostics": options.diagnostics}
-    require_places(table_file(options.runs), {"--json": options.json, **figures})
+    require_places(local_source(options.source), {"--json": options.json, **figures})
     for option, path in figures.items():
         if path is not None:
             require_format(option, path)
@@ -61,7 +73,8 @@ def run(options: argparse.Namespace) -> None:
     from fit.valley import ParabolaOptions
 
     parabola = ParabolaOptions(window=options.window, weights=options.weights, robust=options.robust)
-    fit = fit_isoflop(load_runs(options.runs, columns), predict=options.predict, options=parabola)
+    table = load_runs(options.source, columns, SourceOptions(options.wandb_filter, options.split))
+    fit = fit_isoflop(table, predict=options.predict, options=parabola)
     if options.json is not None:
         write_fit(fit, options.json)
     if options.figure is not None:

@@ -160,8 +160,8 @@ def test_compare_maps_the_columns_of_both(fit: Run, runs: Path, tmp_path: Path) 
 
 BAD_OPTIONS: list[tuple[list[str], list[str]]] = [
     ([], ["the following arguments are required: VERB"]),
-    (["isoflops", "x"], ["'isoflops' is unknown, did you mean isoflop? choose from isoflop, budget"]),
-    (["isoflop"], ["required: RUNS"]),
+    (["isoflops", "x"], ["'isoflops' is unknown, did you mean isoflop? choose from isoflop, compare"]),
+    (["isoflop"], ["required: SOURCE"]),
     (["isoflop", ""], ["name is empty"]),
     (["isoflop", "x" * 300], ["File name too long"]),
     (["isoflop", "RUNS", "--jsn", "f"], ["'--jsn' is not an option, did you mean --json?"]),
@@ -246,7 +246,7 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
     "empty.csv": ("", "is empty"),
     "header.csv": ("flops,tokens,loss\n", "has a header and no rows"),
     "columns.csv": ("flops,loss\n1e18,3\n", "lacks columns"),
-    "nan.csv": ("flops,tokens,loss\n1e18,1e9,nan\n", "line 2: loss is nan"),
+    "nan.csv": ("flops,tokens,loss\n1e18,1e9,nan\n", "1 of them: diverged or crashed: loss is NaN"),
     "negative.csv": ("flops,tokens,loss\n1e18,-1e9,3\n", "line 2: tokens is -1000000000.0"),
     "zero.csv": ("flops,tokens,loss\n0,1e9,3\n", "line 2: flops is 0"),
     "infinite.csv": ("flops,tokens,loss\n1e18,inf,3\n", "line 2: tokens is inf"),
@@ -259,6 +259,18 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
         "flops,tokens,loss\n1e18,1e9,3.1\n1e18,2e9,3\n1e18,4e9,3.1\n1e19,2e9,3\n",
         "fewer than 2 budgets with a minimum inside their grid",
     ),
+    "all_losses_equal.csv": (
+        "flops,tokens,loss\n"
+        + "".join(f"{flops},{tokens},3\n" for flops in (1e18, 1e19) for tokens in (1e9, 2e9, 3e9, 4e9)),
+        "fewer than 2 budgets with a minimum inside their grid",
+    ),
+    "all_runs_equal.csv": ("flops,tokens,loss\n" + 50 * "1e18,1e9,3\n", "has 1 budgets, none of them with 3"),
+    "huge.csv": ("flops,tokens,loss\n1e308,1e9,3\n", "line 2: flops is 1e+308"),
+    "huge_product.csv": ("params,tokens,loss\n1e99,1e99,3\n", "line 2: flops, by C = 6*N*D, is 6e+198"),
+    "column_twice.csv": ("flops,tokens,loss,tokens\n1e18,1e9,3,1e9\n", "has two columns 'tokens'"),
+    "boolean.csv": ("flops,tokens,loss\n1e18,1e9,True\n", "line 2: loss is True"),
+    "text.parquet": ("flops,tokens,loss\n1e18,1e9,3\n", "can't be read as parquet"),
+    "parquet.csv": (b"PAR1" + bytes(range(256)) + b"PAR1", "can't be read as CSV"),
     "failed.csv": ("flops,tokens,loss,status\n1e18,1e9,,failed\n", "no finished runs"),
     "binary.csv": (bytes(range(256)) * 4, "can't be read as CSV"),
     "damaged.parquet": (b"PAR1" + bytes(50) + b"PAR1", "can't be read as parquet"),

@@ -14,7 +14,7 @@ from fit.compare import compare_fits
 from fit.errors import UserError
 from fit.isoflop import fit_isoflop
 from fit.result import comparison_to_dict, fit_to_dict, write_atomically, write_comparison, write_fit
-from fit.table import RunTable
+from fit.table import RunTable, SetAside
 from tests.simulated import BUDGETS, parabolas
 
 SHAPE: dict[str, Any] = {
@@ -213,3 +213,13 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="folder' can't be written: Is a directory"):
         write_atomically(tmp_path / "folder", b"after")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["folder", "out.json"]
+
+
+def test_runs_set_aside_are_counted_by_reason_and_a_hundred_each_are_named() -> None:
+    """Truth: what was set aside, counted by hand."""
+    crashed = [SetAside(f"run {i}", "status crashed") for i in range(150)]
+    table = replace(parabolas(), set_aside=(*crashed, SetAside("a", "flops is missing")))
+    content = fit_to_dict(fit_isoflop(table, resamples=0))
+    assert content["set_aside_counts"] == {"status crashed": 150, "flops is missing": 1}
+    assert content["set_aside"][:2] == [{"run_id": f"run {i}", "reason": "status crashed"} for i in (0, 1)]
+    assert content["set_aside"][100:] == [{"run_id": "a", "reason": "flops is missing"}]

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fit.errors import UserError
-from fit.table import cluster_budgets, load_runs
+from fit.table import RunTable, load_runs
 from tests.simulated import parabolas, rows_of, write_csv
 
 Rows = list[dict[str, Any]]
@@ -87,14 +87,6 @@ def test_without_a_budget_column_runs_of_like_flops_are_one_budget(tmp_path: Pat
     assert any("2 budgets found" in note for note in read.notes)
 
 
-@given(st.lists(st.floats(15, 25), min_size=1, max_size=6), st.randoms(use_true_random=False))
-def test_clusters_do_not_depend_on_the_order_of_the_runs(exponents: list[float], random: Any) -> None:
-    flops = np.array([10**e * f for e in exponents for f in (0.99, 1.0, 1.01)])
-    order = list(range(len(flops)))
-    random.shuffle(order)
-    np.testing.assert_allclose(cluster_budgets(flops)[order], cluster_budgets(flops[order]), rtol=1e-12)
-
-
 def test_flops_without_gaps_are_no_budgets(tmp_path: Path) -> None:
     table = [
         {"flops": f, "tokens": t, "loss": 3.0} for f in np.geomspace(1e18, 1e20, 60) for t in (1e9, 2e9, 3e9)
@@ -135,12 +127,52 @@ def test_conventions_of_counting_are_read_and_named(tmp_path: Path) -> None:
     assert (plain.params_under, plain.params_convention, plain.flops_convention) == ({}, None, None)
 
 
+def test_optional_numbers_are_kept_beside_the_runs_that_are_fitted(tmp_path: Path) -> None:
+    """Truth: the numbers that were written; a column without any is passed over, and a run set aside has none."""
+    table = [
+        {**row, "seed": i % 2, "lr": "" if i == 1 else 1e-3 * i, "vocab_size": "many", "warmup": 7}
+        for i, row in enumerate(rows())
+    ]
+    table[3]["loss"] = "nan"
+    read = load_runs(write_csv(tmp_path / "runs.csv", table), {"batch_tokens": "warmup"})
+    assert set(read.optional) == {"seed", "lr", "batch_tokens"}
+    assert list(read.optional["seed"]) == [0, 1, 0, 0, 1, 0, 1]
+    np.testing.assert_array_equal(
+        read.optional["lr"], [0, np.nan, 1e-3 * 2, 1e-3 * 4, 1e-3 * 5, 1e-3 * 6, 1e-3 * 7]
+    )
+    assert list(read.optional["batch_tokens"]) == [7] * 7
+
+
+def test_flops_under_each_convention_are_kept(tmp_path: Path) -> None:
+    """Truth: the columns that were written."""
+    table = [{**row, "flops_exact": row["flops"], "flops_6nd": row["flops"] * 1.5} for row in rows()]
+    read = load_runs(write_csv(tmp_path / "runs.csv", table))
+    assert set(read.flops_under) == {"exact", "6nd"}
+    assert np.array_equal(read.flops_under["6nd"], 1.5 * read.flops)
+
+
+def test_a_column_that_might_have_been_meant_is_noted(tmp_path: Path) -> None:
+    """A table with a training loss beside the validation loss must not be read in silence."""
+    table = [{**row, "val/loss": row["loss"] + 1} for row in rows()]
+    path = write_csv(tmp_path / "runs.csv", table)
+    assert load_runs(path).notes == ("loss is read from column 'loss', though there is 'val/loss' too",)
+    mapped = load_runs(path, {"loss": "val/loss"})
+    assert mapped.notes == ()
+    assert np.array_equal(mapped.loss, load_runs(path).loss + 1)
+
+
+def test_names_that_a_status_and_a_run_go_by_can_be_mapped(tmp_path: Path) -> None:
+    table = [{**row, "state": "finished", "name": f"r{i}"} for i, row in enumerate(rows())]
+    table[0]["state"] = "killed"
+    read = load_runs(write_csv(tmp_path / "runs.csv", table), {"status": "state", "run_id": "name"})
+    assert [(item.run_id, item.reason) for item in read.set_aside] == [("r0", "status killed")]
+    assert list(read.run_id) == [f"r{i}" for i in range(1, 8)]
+
+
 @pytest.mark.parametrize("column", ["flops", "params", "tokens", "loss", "budget"])
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        ("nan", "nan"),
-        ("", "nan"),
         (-1.0, r"-1\.0"),
         (0, "0"),
         ("inf", "inf"),
@@ -169,8 +201,79 @@ def test_a_parquet_column_of_another_kind_is_no_number(tmp_path: Path, values: l
     frame = pd.DataFrame(rows())
     frame["loss"] = pd.Series(values)
     frame.to_parquet(tmp_path / "runs.parquet")
-    with pytest.raises(UserError, match="line 2: loss is"):
+    with pytest.raises(UserError, match="row 1: loss is"):
         load_runs(tmp_path / "runs.parquet")
+
+
+def read_or_refused(path: Path) -> RunTable | str:
+    """The table, or the sentence that refuses it."""
+    try:
+        return load_runs(path)
+    except UserError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("column", ["run_id", "seed", "status", "status_reason", "lr", "budget"])
+@pytest.mark.parametrize("value", [[1.0, 2.0], {"a": 1}, b"bytes", "two\nlines", True, 1e308])
+def test_whatever_a_column_holds_it_is_read_or_refused_in_one_sentence(
+    tmp_path: Path, column: str, value: object
+) -> None:
+    """Truth: each row is fitted or set aside, in lines of their own; numbers alone are budgets."""
+    frame = pd.DataFrame(rows()).assign(**{column: pd.Series([value] * 8)})
+    frame.to_parquet(tmp_path / "runs.parquet")
+    read = read_or_refused(tmp_path / "runs.parquet")
+    if isinstance(read, str):
+        assert column in ("status", "budget")
+        assert "\n" not in read
+        return
+    assert len(read) + len(read.set_aside) == 8
+    assert not any("\n" in item.reason for item in read.set_aside)
+
+
+CELLS = st.sampled_from(
+    [
+        "1e18",
+        "3",
+        "0.5",
+        "1e9",
+        "",
+        "nan",
+        "inf",
+        "-1",
+        "0",
+        "1e308",
+        "1e-308",
+        "text",
+        "True",
+        '"a\nb"',
+        "1,5",
+        "é",
+    ]
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    header=st.lists(
+        st.sampled_from(["flops", "tokens", "params", "loss", "budget", "run_id", "status", "seed", "C", ""]),
+        min_size=1,
+        max_size=6,
+    ),
+    body=st.lists(st.lists(CELLS, min_size=1, max_size=6), max_size=6),
+)
+def test_no_table_is_a_traceback_or_a_number_that_is_none(
+    tmp_path: Path, header: list[str], body: list[list[str]]
+) -> None:
+    """Truth: what is fitted is positive and finite, each row is accounted for, and all else is one sentence."""
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join(",".join(line) for line in [header, *body]) + "\n")
+    read = read_or_refused(path)
+    if isinstance(read, str):
+        assert "\n" not in read
+        return
+    for name in ("budget", "flops", "params", "tokens", "loss"):
+        assert np.all(np.isfinite(getattr(read, name)) & (getattr(read, name) > 0))
+    assert len(read) + len(read.set_aside) == len(pd.read_csv(path))
 
 
 def write_text(text: str) -> Callable[[Path], None]:
@@ -197,7 +300,11 @@ def write_text(text: str) -> Callable[[Path], None]:
             "rows with more fields than its header",
         ),
         ("ragged.csv", write_text("flops,tokens,loss\n1,2,3\n1,2,3,4\n"), "can't be read as CSV|more fields"),
-        ("all_failed.csv", write_text("flops,tokens,loss,status\n1,2,3,crashed\n"), "of status crashed"),
+        (
+            "all_failed.csv",
+            write_text("flops,tokens,loss,status\n1,2,3,crashed\n"),
+            "1 of them: status crashed",
+        ),
     ],
 )
 def test_a_table_that_cannot_be_fitted_is_refused_by_name(

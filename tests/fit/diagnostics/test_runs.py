@@ -31,11 +31,17 @@ def test_derived_columns_and_runs_set_aside_are_told() -> None:
 
 
 def test_duplicates_are_told_apart_from_runs_that_failed() -> None:
-    aside = (SetAside("run 3", "duplicate of run 2"), SetAside("run 9", "status failed"))
+    aside = (SetAside("run 3", "duplicate of run 2", "repeated"), SetAside("run 9", "status failed"))
     found = {w.code: w.text for w in warnings_of(replace(parabolas(), set_aside=aside))}
     assert set(found) == {"duplicate-runs", "failed-runs"}
     assert "1 run repeats another, counted once (run 3)" in found["duplicate-runs"]
     assert "1 run is not fitted (run 9)" in found["failed-runs"]
+
+
+def test_of_many_runs_set_aside_few_are_named() -> None:
+    aside = tuple(SetAside(f"run {i}", "status crashed") for i in range(12))
+    found = {w.code: w.text for w in warnings_of(replace(parabolas(), set_aside=aside))}
+    assert "12 runs are not fitted (run 0, run 1, run 2, run 3, run 4 and 7 more)" in found["failed-runs"]
 
 
 def test_data_that_is_passed_over_more_than_four_times_is_told() -> None:

@@ -87,3 +87,15 @@ def test_why_a_law_is_not_corrected_is_said() -> None:
     corrected = render(fit_isoflop(Surface().runs(span=4), resamples=0))
     assert line not in corrected
     assert "less what a parabola on this grid misses" in corrected
+
+
+def test_a_long_list_of_runs_not_fitted_is_cut_by_reason() -> None:
+    """Truth: ten names a reason and ten reasons, the rest counted; nothing is lost from the count."""
+    crashed = [SetAside(f"run {i}", "status crashed") for i in range(1000)]
+    reasons = [SetAside(f"odd {i}", f"status failed: {i}") for i in range(12)]
+    text = render(fit_isoflop(replace(parabolas(), set_aside=(*crashed, *reasons)), resamples=0))
+    lines = text.split("Runs not used\n")[1].splitlines()
+    names = ", ".join(f"run {i}" for i in range(10))
+    assert lines[0] == f"  {names} and 990 more: status crashed"
+    assert lines[1:10] == [f"  odd {i}: status failed: {i}" for i in range(9)]
+    assert lines[10:] == ["  and 3 more, for 3 other reasons"]

@@ -1,0 +1,130 @@
+"""Learning curves: validation loss along each run, of a sweep's cells or of a table of records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fit.columns import SIZE_COLUMNS, derive, find_columns, floats, numbers
+from fit.errors import UserError
+from fit.sources import read_source
+from fit.sources.files import read_file, table_file
+from fit.sources.rows import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROBE, FINAL = "val_loss_probe", "val_loss"
+"""Losses in a cell's records: on a part of the validation set, at each evaluation; on all of it, at the end."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run along its way."""
+
+    run_id: str
+    params: float
+    flops: np.ndarray
+    """(m,) spent so far, ascending."""
+    tokens: np.ndarray
+    """(m,) trained on so far."""
+    loss: np.ndarray
+    """(m,) nats a token, on the same validation text at every point."""
+
+
+def load_curves(source: str | Path, columns: Mapping[str, str] | None = None) -> tuple[Curve, ...]:
+    """The curves of a sweep's folder, or of a source of `fit.sources` with one row a (run, step).
+
+    A sweep's folder: its runs.csv names the cells, whose metrics.jsonl lie in `cells` beside the folder. There the
+    loss is that on a part of the validation set, which every evaluation has; the final loss on all of it is on
+    another set of windows and would bend the curve. A cell that failed has a curve as far as it came, if at all.
+
+    A table: columns `run_id`, `loss` and two of `flops`, `params` and `tokens`, mapped by `columns` and with the third
+    derived as in `load_runs`. Records without a loss are no evaluations and are passed over, and with them a run that
+    has no other. UserError where nothing is left, or a value can't be used.
+    """
+    folder = Path(source)
+    rows = _cell_records(folder) if str(source) and folder.is_dir() else read_source(source)
+    found = find_columns(rows, columns or {})
+    if "run_id" not in found:
+        raise UserError(
+            f"'{rows.name}' has no column run_id, which tells curves apart; map one with --column run_id=NAME"
+        )
+    kept = np.flatnonzero(
+        (rows.frame[found["loss"]].notna() & rows.frame[found["run_id"]].notna()).to_numpy()
+    )
+    if not len(kept):
+        raise UserError(
+            f"'{rows.name}' has no record with a loss; a curve needs validation losses on the way"
+        )
+    values = {name: numbers(rows, found[name], kept) for name in (*SIZE_COLUMNS, "loss") if name in found}
+    derive(values, rows, kept)
+    ids = rows.frame[found["run_id"]].iloc[kept].astype(str).to_numpy(dtype=object)
+    return tuple(_curve(str(run_id), values, ids == run_id) for run_id in dict.fromkeys(ids))
+
+
+def _curve(run_id: str, values: Mapping[str, np.ndarray], chosen: np.ndarray) -> Curve:
+    """Of records with the same FLOPs, as a run that was resumed has, the last."""
+    flops = values["flops"][chosen]
+    last = len(flops) - 1 - np.unique(flops[::-1], return_index=True)[1]
+    return Curve(
+        run_id,
+        float(np.median(values["params"][chosen])),
+        flops[last],
+        values["tokens"][chosen][last],
+        values["loss"][chosen][last],
+    )
+
+
+def _cell_records(folder: Path) -> Rows:
+    """A row an evaluation of a cell of the sweep."""
+    import pandas as pd
+
+    table = read_file(table_file(folder))
+    for column in ("run_id", "params"):
+        if column not in table.frame:
+            raise UserError(
+                f"'{table.name}' has no column {column}, by which a sweep's cells are found; train it again"
+            )
+    params = floats(table.frame, "params")
+    records = [
+        {"run_id": str(run_id), "params": size, **record}
+        for run_id, size in zip(table.frame["run_id"], params, strict=True)
+        for record in _evaluations(folder.parent / "cells" / str(run_id) / "metrics.jsonl")
+    ]
+    if not records:
+        raise UserError(
+            f"no cell of '{folder}' has a record of validation losses in '{folder.parent / 'cells'}'; give the folder "
+            f"where the sweep was trained"
+        )
+    frame: pd.DataFrame = pd.DataFrame(records)
+    return Rows(str(folder), frame, "run")
+
+
+def _evaluations(path: Path) -> list[dict[str, Any]]:
+    """Less a last line that a kill cut short; none without the file."""
+    if not path.exists():
+        return []
+    found = []
+    for number, line in enumerate(path.read_text().split("\n")[:-1], start=1):
+        try:
+            record = json.loads(line)
+            losses = {name: record[name] for name in (PROBE, FINAL) if name in record}
+            if losses:
+                place = {name: record[name] for name in ("flops", "tokens")}
+                found.append(place | losses)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"'{path}' line {number} is no record of a cell ({type(error).__name__}: {error}); train the cell again"
+            ) from None
+    name = PROBE if any(PROBE in record for record in found) else FINAL
+    return [
+        {"flops": record["flops"], "tokens": record["tokens"], "loss": record[name]}
+        for record in found
+        if name in record
+    ]
