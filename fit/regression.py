@@ -15,7 +15,6 @@ import numpy as np
 
 from fit.statistics import Interval, student
 
-BISECTIONS = 80
 LEAST_SHARE = 0.65
 """However well the points lie on their line, the interval is no narrower than this share of what the known errors
 alone give: with few budgets a good line is partly luck. (At 1, four budgets without scatter would be covered 98.7
@@ -105,16 +104,15 @@ def _paule_mandel(design: np.ndarray, y: np.ndarray, known: np.ndarray, freedom:
     eye = np.eye(len(y))
     if freedom == 0 or _weighted(design, y, known)[2] <= freedom:
         return 0.0
-    low, high = 0.0, spread / freedom + np.trace(known)
-    while _weighted(design, y, known + high * eye)[2] > freedom:
+    from scipy.optimize import brentq
+
+    def excess(tau2: float) -> float:
+        return _weighted(design, y, known + tau2 * eye)[2] - freedom
+
+    high = spread / freedom + float(np.trace(known))
+    while excess(high) > 0:
         high *= 2
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        if _weighted(design, y, known + middle * eye)[2] > freedom:
-            low = middle
-        else:
-            high = middle
-    return high
+    return float(brentq(excess, 0.0, high, xtol=1e-14 * high, rtol=1e-10))
 
 
 def _weighted(

@@ -29,7 +29,7 @@ STARTS = 6
 """Low points of the scan that are descended from."""
 HUBER_DELTA = 1e-3
 """Of residuals in log loss (Hoffmann et al., section 3.3)."""
-REWEIGHTINGS = 15
+REWEIGHTINGS = 4
 NEWTON_STEPS = 500
 STANDS_STILL = 1e-10
 """A step whose every part is smaller than this, in ln alpha, ln beta and nats, changes nothing."""

@@ -28,6 +28,8 @@ TUKEY_TUNING = 4.685
 """Residuals beyond this many robust standard deviations count nothing (Beaton and Tukey, 1974)."""
 MAD_TO_SD = 1.4826
 REWEIGHTINGS = 50
+STANDS_STILL = 1e-8
+"""Coefficients that move by a smaller share of the loss than this stand still."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ def _reweighted(
         to = _solved(replace(found, weight=prior * weights(residuals, scale)))
         moved = max(abs(a - b) for a, b in zip(to.coefficients, found.coefficients, strict=True))
         found = to
-        if moved < FLAT:
+        if moved < STANDS_STILL * float(found.losses.mean()):
             break
     return found
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fit.axis import fit_axis
 from fit.intervals import bootstrap_laws
 from fit.isoflop import fit_isoflop
+from fit.surface import fit_surface
 from fit.table import RunTable
 from fit.valley import Valley, fit_valley
 from tests.simulated import BUDGETS, TOKENS, parabolas
@@ -24,25 +26,25 @@ def valleys_of(runs: RunTable) -> list[Valley]:
 def test_intervals_cover_the_law_and_the_optima_as_often_as_they_say(sizes: int, noise: float) -> None:
     """Truth: the law that 100 noisy experiments obey; 95% of 100 is 95, its standard deviation 2.2.
 
-    The law's headline is the wider of two, so it may cover more often. Bare percentiles hold the optimum of a budget
-    of 7 runs 88 times in 100, of 5 runs 81 times.
+    Bare percentiles hold the optimum of a budget of 7 runs 88 times in 100, of 5 runs 81 times.
     """
     laws = optima = predictions = 0
     for seed in range(EXPERIMENTS):
-        fit = fit_isoflop(parabolas(sizes=sizes, noise=noise, seed=seed), resamples=400, predict=[1e22])
-        law = fit.laws["tokens"]
+        runs = parabolas(sizes=sizes, noise=noise, seed=seed)
+        surface = fit_surface(runs.params, runs.tokens, runs.loss).surface
+        fitted = fit_axis(runs, "tokens", surface=surface, resamples=400)
+        law = fitted.law
         assert law is not None
         assert law.exponent_ci95 is not None
         laws += law.exponent_ci95[0] <= TOKENS.exponent <= law.exponent_ci95[1]
-        ci95 = fit.predictions[0].optima["tokens"].ci95
+        ci95 = law.predict(1e22).ci95
         assert ci95 is not None
         predictions += ci95[0] <= TOKENS(1e22) <= ci95[1]
-        for budget in fit.budgets:
-            ci95 = budget.optimum_ci95["tokens"]
+        for valley, ci95 in zip(fitted.valleys, fitted.bootstrap.optimum_ci95, strict=True):
             assert ci95 is not None
-            assert budget.tokens.optimum is not None
-            assert ci95[0] <= budget.tokens.optimum <= ci95[1]
-            optima += ci95[0] <= TOKENS(budget.flops) <= ci95[1]
+            assert valley.optimum is not None
+            assert ci95[0] <= valley.optimum <= ci95[1]
+            optima += ci95[0] <= TOKENS(valley.budget) <= ci95[1]
     assert laws >= 90
     assert predictions >= 90
     assert 0.92 <= optima / (EXPERIMENTS * len(BUDGETS)) <= 0.98
@@ -135,8 +137,8 @@ def test_repeats_of_each_size_narrow_the_interval() -> None:
     """Truth: four times the runs, half the standard error."""
 
     def width(seeds: int) -> float:
-        fits = [fit_isoflop(parabolas(noise=0.01, seeds=seeds, seed=s), resamples=200) for s in range(12)]
-        laws = [fit.laws["tokens"] for fit in fits]
+        tables = [parabolas(noise=0.01, seeds=seeds, seed=s) for s in range(12)]
+        laws = [fit_axis(runs, "tokens", surface=None, resamples=200).law for runs in tables]
         return float(
             np.median(
                 [
