@@ -6,13 +6,15 @@ a parabola leaves open beside the plain one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fit.axis import fit_axis
 from fit.bias import BudgetCurve
+from fit.curves import Curve
+from fit.envelope import fit_envelope
 from fit.powerlaw import PowerLaw
 from fit.statistics import Interval, ols, percentiles
 from fit.surface import UNKNOWNS, Surface, SurfaceFit, fit_surface, resampled_surfaces
@@ -24,6 +26,7 @@ WINDOWS = (2.5, 4.0, 8.0)
 SURFACE_LOSSES = 2_000_000
 """Losses that the surface's bootstrap fits in all: large tables get fewer resamples, for they need fewer."""
 FEWEST_RESAMPLES = 40
+ENVELOPE_RESAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,11 @@ def approaches(
     options: ParabolaOptions,
     resamples: int,
     seed: int,
+    curves: Sequence[Curve] = (),
 ) -> tuple[Approach, ...]:
     """Parabolas as they were asked for, corrected, near the minimum and robust; the surface in squares and by Huber.
 
-    laws: of the parabolas as they were asked for, by axis.
+    laws: of the parabolas as they were asked for, by axis. curves: learning curves, for the envelope; none by default.
     """
     through = None if surface is None else surface.surface
     found = [Approach("parabola", {axis: _plain(law) for axis, law in laws.items()})]
@@ -81,6 +85,8 @@ def approaches(
                     "surface, Huber in log loss", _surface_laws(table, huber.surface, np.empty((0, UNKNOWNS)))
                 )
             )
+    if curves:
+        found.append(Approach("envelope of learning curves", _envelope_laws(curves, resamples, seed)))
     return tuple(one for one in found if one.laws)
 
 
@@ -114,6 +120,12 @@ def _parabola_laws(
 ) -> dict[Axis, ApproachLaw]:
     fitted = {axis: fit_axis(table, axis, surface=surface, options=options).law for axis in AXES}
     return {axis: _plain(law) for axis, law in fitted.items() if law is not None}
+
+
+def _envelope_laws(curves: Sequence[Curve], resamples: int, seed: int) -> dict[Axis, ApproachLaw]:
+    envelope = fit_envelope(curves, resamples=min(resamples, ENVELOPE_RESAMPLES), seed=seed)
+    laws = {axis: envelope.laws[axis] for axis in AXES if axis in envelope.laws}
+    return {axis: ApproachLaw(law.coefficient, law.exponent, law.exponent_ci95) for axis, law in laws.items()}
 
 
 def _surface_laws(table: RunTable, surface: Surface, draws: np.ndarray) -> dict[Axis, ApproachLaw]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fit.losslaw import fit_loss_law
 from fit.powerlaw import fit_power_law
 from fit.valley import Axis, Valley
 
@@ -25,6 +26,8 @@ class Backtest:
     """The one predicted: the largest."""
     ratios: Mapping[Axis, float]
     """Predicted over found optimum, by axis."""
+    loss_error: float
+    """Predicted less found lowest loss, nats."""
 
 
 def backtests(valleys: Mapping[Axis, Sequence[Valley]]) -> tuple[Backtest, ...]:
@@ -42,5 +45,12 @@ def backtests(valleys: Mapping[Axis, Sequence[Valley]]) -> tuple[Backtest, ...]:
             ratios[axis] = law.value(float(flops[-1])) / float(optima[-1])
             top = float(flops[-1])
         if "tokens" in ratios:
-            found.append(Backtest(held_out, top, ratios))
+            found.append(Backtest(held_out, top, ratios, _loss_error(valleys["tokens"], held_out)))
     return tuple(found)
+
+
+def _loss_error(valleys: Sequence[Valley], held_out: int) -> float:
+    usable = [(valley.budget, valley.optimum_loss) for valley in valleys if valley.optimum_loss is not None]
+    flops, losses = np.array(usable).T
+    law = fit_loss_law(flops[:-held_out], losses[:-held_out])
+    return law.predict(float(flops[-1])).value - float(losses[-1])

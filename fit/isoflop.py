@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from fit.approaches import Approach, approaches, window_range
 from fit.axis import AxisFit, fit_axis
 from fit.backtest import Backtest, backtests
 from fit.conventions import ConventionFit, fit_conventions
+from fit.curves import Curve
 from fit.diagnostics import Warning_, fit_warnings
 from fit.errors import UserError
 from fit.intervals import DEFAULT_RESAMPLES, RunNoise
+from fit.losslaw import LossLaw, fit_loss_law
 from fit.powerlaw import PowerLaw, Prediction
 from fit.seeds import SeedNoise, seed_noise
 from fit.surface import UNKNOWNS, SurfaceFit, fit_surface
@@ -54,6 +58,8 @@ class IsoflopFit:
     """The laws under each way to count that the table has columns for; empty where it has none."""
     surface: SurfaceFit | None
     """Through all runs; None with too few of them."""
+    loss_law: LossLaw
+    """Of the lowest loss of each usable budget, along tokens."""
     approaches: tuple[Approach, ...]
     run_noise: RunNoise | None
     predictions: tuple[Prediction, ...]
@@ -70,13 +76,15 @@ def fit_isoflop(
     *,
     predict: Sequence[float] = (),
     options: ParabolaOptions | None = None,
+    curves: Sequence[Curve] = (),
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> IsoflopFit:
     """Fit every budget of `table` and the laws over them, with 95% intervals.
 
-    predict: FLOPs at which optimal tokens and params are wanted. options: which runs a parabola is fitted to, and how
-    much each counts. resamples: of the bootstrap, seeded by `seed`; the headline intervals need none.
+    predict: FLOPs at which optimal tokens and params, and the lowest loss, are wanted. options: which runs a parabola
+    is fitted to, and how much each counts. curves: learning curves, whose envelope is one approach more. resamples: of
+    the bootstrap, seeded by `seed`; the headline intervals need none.
     UserError where no budget has three sizes, or fewer than two have a usable minimum in tokens.
     """
     options = options or ParabolaOptions()
@@ -93,6 +101,7 @@ def fit_isoflop(
     laws: dict[str, PowerLaw | None] = {axis: found.get(axis) for axis in AXES}
     budgets = tuple(_budget(table, float(flops), i, axes) for i, flops in enumerate(table.budgets))
     noise = seed_noise(table)
+    loss_law = _loss_law(axes["tokens"])
     return IsoflopFit(
         table=table,
         options=options,
@@ -100,11 +109,12 @@ def fit_isoflop(
         laws=laws,
         conventions=fit_conventions(table, laws, surface=through, options=options, predict=predict),
         surface=surface,
-        approaches=approaches(table, found, surface, options, resamples, seed),
+        loss_law=loss_law,
+        approaches=approaches(table, found, surface, options, resamples, seed, curves),
         run_noise=axes["tokens"].noise,
         predictions=tuple(
-            Prediction(float(flops), {axis: law.predict(float(flops)) for axis, law in laws.items() if law})
-            for flops in predict
+            Prediction(at, {axis: law.predict(at) for axis, law in found.items()}, loss_law.predict(at))
+            for at in map(float, predict)
         ),
         seed_noise=noise,
         backtests=backtests({axis: fitted.valleys for axis, fitted in axes.items()}),
@@ -120,6 +130,13 @@ def fit_isoflop(
         ),
         set_aside=unused_runs(table, budgets),
         resamples=resamples,
+    )
+
+
+def _loss_law(tokens: AxisFit) -> LossLaw:
+    usable = [valley for valley in tokens.valleys if valley.optimum_loss is not None]
+    return fit_loss_law(
+        np.array([valley.budget for valley in usable]), np.array([valley.optimum_loss for valley in usable])
     )
 
 

@@ -15,6 +15,7 @@ from fit.backtest import Backtest
 from fit.compare import Comparison, LawComparison, Ratio
 from fit.errors import UserError
 from fit.isoflop import Budget, IsoflopFit
+from fit.losslaw import loss_law_to_dict
 from fit.powerlaw import Estimate, PowerLaw, Prediction
 from fit.references import LLAMA3
 from fit.statistics import Interval
@@ -47,6 +48,7 @@ def fit_to_dict(fit: IsoflopFit) -> dict[str, Any]:
                 "exponent_inside_ci95": inside[0] <= LLAMA3.tokens_exponent <= inside[1] if inside else None,
             },
             "surface": None if fit.surface is None else _surface(fit.surface),
+            "loss_law": loss_law_to_dict(fit.loss_law),
             "approaches": [_approach(approach) for approach in fit.approaches],
             "parabola": {
                 "window": fit.options.window,
@@ -222,7 +224,7 @@ def _backtest(backtest: Backtest) -> dict[str, Any]:
         "held_out_flops": backtest.held_out_flops,
         "tokens_ratio": backtest.ratios["tokens"],
         "params_ratio": backtest.ratios.get("params"),
-        "loss_error": None,
+        "loss_error": backtest.loss_error,
     }
 
 

@@ -7,6 +7,7 @@ from fit.conventions import ConventionFit
 from fit.isoflop import Budget, IsoflopFit
 from fit.powerlaw import PowerLaw
 from fit.references import LLAMA3
+from fit.report.losslaw import render_loss_law
 from fit.report.numbers import interval, short, short_interval
 from fit.statistics import Interval
 from fit.surface import SurfaceFit
@@ -40,6 +41,7 @@ def render(fit: IsoflopFit) -> str:
         _approaches(fit),
         _conventions(fit),
         _predictions(fit),
+        render_loss_law(fit.loss_law, [prediction.flops for prediction in fit.predictions]),
         _checks(fit),
         _warnings(fit),
         _set_aside(fit),
@@ -185,7 +187,7 @@ def _checks(fit: IsoflopFit) -> str:
         ratios = " and ".join(f"{ratio:.2f}x the optimal {axis}" for axis, ratio in backtest.ratios.items())
         lines.append(
             f"Back-test: the law without {without} predicts {ratios} that were found at "
-            f"{backtest.held_out_flops:.3g} FLOPs"
+            f"{backtest.held_out_flops:.3g} FLOPs, and a loss {backtest.loss_error:+.4f} nats off"
         )
     if fit.seed_noise is not None:
         depths = [budget.tokens.depth for budget in fit.budgets if budget.tokens.interior]

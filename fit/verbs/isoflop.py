@@ -41,6 +41,11 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument("--robust", action="store_true", help="one bad run does not move a minimum (Huber)")
     verb.add_argument(
+        "--curves",
+        metavar="SOURCE",
+        help="learning curves, a sweep's folder or a table with a row a (run, step): their envelope is one approach",
+    )
+    verb.add_argument(
         "--column", action="append", default=[], metavar="OURS=THEIRS", help="as in tokens=D; may be repeated"
     )
     verb.add_argument(
@@ -67,6 +72,7 @@ def run(options: argparse.Namespace) -> None:
         if path is not None:
             require_format(option, path)
     columns = column_map(options.column)
+    from fit.curves import load_curves
     from fit.isoflop import fit_isoflop
     from fit.report.summary import render
     from fit.result import write_fit
@@ -74,7 +80,8 @@ def run(options: argparse.Namespace) -> None:
 
     parabola = ParabolaOptions(window=options.window, weights=options.weights, robust=options.robust)
     table = load_runs(options.source, columns, SourceOptions(options.wandb_filter, options.split))
-    fit = fit_isoflop(table, predict=options.predict, options=parabola)
+    curves = () if options.curves is None else load_curves(options.curves)
+    fit = fit_isoflop(table, predict=options.predict, options=parabola, curves=curves)
     if options.json is not None:
         write_fit(fit, options.json)
     if options.figure is not None:

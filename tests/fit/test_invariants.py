@@ -16,7 +16,7 @@ from fit.table import load_runs
 from tests.simulated import Surface, rows_of, write_csv
 
 IN_ONE_FOLDER = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 ROWS = rows_of(Surface().runs(budgets=[1e18, 1e19, 1e20, 1e21], span=4, noise=0.003))
 FACTORS = st.floats(1e-6, 1e6)
