@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 
 from fit.errors import UserError
 from models.shapes import FAMILIES
-from scaling_runs.config import (
-    MAX_SIZES,
-    Config,
-    ModelConfig,
-    SweepConfig,
-    TrackingConfig,
-)
+from scaling_runs.config import Config, ModelConfig, TrackingConfig
+from scaling_runs.grid import MAX_SIZES, SweepConfig
 from tests.configs import SWEEPS, config_of
 
 

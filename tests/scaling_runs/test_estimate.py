@@ -12,10 +12,11 @@ import torch
 from fit.errors import UserError
 from models.flops import forward_flops_per_token, train_flops_per_token
 from scaling_runs import estimate
+from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.estimate import estimate_plan
 from scaling_runs.hardware import GPUS, TYPICAL_MFU, workers
-from scaling_runs.plan import Cell, Plan
+from scaling_runs.plan import Plan
 from scaling_runs.train import EVALUATIONS_ON_THE_WAY, PROBE_SHARE
 from tests.configs import config_of, plan_of
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fit.errors import UserError
-from scaling_runs.plan import Cell, Plan
+from scaling_runs.cell import Cell
+from scaling_runs.plan import Plan
 from scaling_runs.store import CellBusy, Store
 from scaling_runs.sweeper import (
     MAX_IDLE_DEATHS,

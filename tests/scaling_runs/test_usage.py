@@ -17,7 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fit.errors import UserError
 from scaling_runs import usage
-from scaling_runs.config import Config, SweepConfig, register, typed
+from scaling_runs.config import Config, register, typed
+from scaling_runs.grid import SweepConfig
 from scaling_runs.usage import choices, plain_errors, refuse_lists, refuse_misread
 from tests.configs import ROOT
 
