@@ -180,8 +180,8 @@ class Config:
             if value is not None:
                 shown = "true" if value is True else f"{value:g}"
                 raise UserError(
-                    f"{option}={shown} is not heeded beside cell={cell}, whose spec is in the store already; leave "
-                    f"one out"
+                    f"{option}={shown} would not be heeded beside cell={cell}, which trains a cell of the store as "
+                    f"its sweep planned it; leave one out"
                 )
 
 

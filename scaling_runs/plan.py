@@ -20,8 +20,6 @@ from scaling_runs.spec import CellSpec, Precision
 
 MAX_TOKENS = 1e16
 """A hundred times all the text that there is: past it something was mistyped."""
-MAX_BATCH_TOKENS = 1e9
-"""Sixty times the largest batch that Llama 3 trained with."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +98,6 @@ def plan_cell(
     """`budget` FLOPs spent on `shape`: D is the budget over FLOPs a token, rounded to whole steps."""
     seq_len = config.model.seq_len
     batch = batch_size(config.recipe, budget_flops=budget, seq_len=seq_len)
-    if batch * seq_len > MAX_BATCH_TOKENS:
-        raise UserError(
-            f"a budget of {budget:.3g} FLOPs asks for batches of {float(batch * seq_len):.3g} tokens, more than "
-            f"{MAX_BATCH_TOKENS:.0e}; lower recipe.batch_tokens, recipe.batch_exponent or recipe.max_batch_tokens"
-        )
     step_flops = batch * seq_len * train_flops_per_token(shape, seq_len, config.flops)  # type: ignore[arg-type]
     steps = round(budget / step_flops)
     if steps < 1:

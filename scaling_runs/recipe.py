@@ -14,6 +14,8 @@ from fit.errors import UserError
 
 OPTIMIZERS = ("adamw", "muon")
 DECAYS = ("linear", "cosine")
+MAX_BATCH_TOKENS = 1e9
+"""Sixty times the largest batch that Llama 3 trained with."""
 MAX_EXPONENT = 10.0
 """Past every power law that was ever proposed, and small enough to compute with."""
 
@@ -110,7 +112,14 @@ def batch_size(config: RecipeConfig, *, budget_flops: float, seq_len: int) -> in
     """
     ratio = budget_flops / config.batch_flops
     tokens = _by_power_law("batch", config.batch_tokens, ratio, config.batch_exponent)
-    sequences = min(tokens, config.max_batch_tokens) / seq_len
+    tokens = min(tokens, config.max_batch_tokens)
+    if tokens > MAX_BATCH_TOKENS:
+        raise UserError(
+            f"a budget of {budget_flops:.3g} FLOPs asks for batches of {tokens:.3g} tokens, more than "
+            f"{MAX_BATCH_TOKENS:.0e}; lower recipe.batch_tokens or recipe.batch_exponent, or set "
+            f"recipe.max_batch_tokens"
+        )
+    sequences = tokens / seq_len
     power = math.floor(math.log2(max(1.0, sequences)))
     choices = sorted({2**power, max(1, 3 * 2 ** (power - 1)) if power else 1, 2 ** (power + 1)})
     return int(min(choices, key=lambda choice: abs(math.log(choice / max(1.0, sequences)))))

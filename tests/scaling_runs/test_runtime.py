@@ -138,3 +138,17 @@ def test_workers_on_one_machine_claim_a_gpu_each(tmp_path: Path) -> None:
     assert told[:2] == [[0, 1], [1, 1]]
     assert told[2][1] == 0
     assert told[2][0] in (0, 1)
+
+
+def test_a_rank_takes_its_own_gpu_before_it_meets_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Truth: the order of the two calls and torchrun's LOCAL_RANK; the GPUs are feigned, for here may be none."""
+    calls: list[object] = []
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setattr(runtime, "_has_cuda", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", calls.append)
+    monkeypatch.setattr(
+        torch.distributed, "init_process_group", lambda backend, timeout: calls.append(backend)
+    )
+    join_ranks()
+    assert calls == [3, "nccl"]
