@@ -23,9 +23,9 @@ from scaling_runs.train import Result, train_cell
 
 def run_job(config: Config) -> None:
     """Train the cell that a sweep names, or plan the one that budget= and model.width= describe and train it."""
+    join_ranks()
     store = Store(Path(config.store))
     if config.cell is not None:
-        join_ranks()
         run_cell(store.cell(config.cell), config)
         return
     if config.sweep is not None:

@@ -12,7 +12,7 @@ from scaling_runs.data import Batches, validation_windows
 from scaling_runs.data.prepare import find_prepared, prepare
 from scaling_runs.estimate import Estimate, estimate_plan
 from scaling_runs.plan import CorpusSize, Plan, plan_single, plan_sweep, require_law
-from scaling_runs.runtime import default_precision, from_rank_0, join_ranks, rank
+from scaling_runs.runtime import PREPARING_TIMEOUT, default_precision, from_rank_0, rank, wait_for_ranks
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,10 @@ class TimedPlan:
 def make_plan(config: Config, side_by_side: int = 1) -> TimedPlan:
     """The plan of a sweep or of a single cell, timed for `side_by_side` cells at once.
 
-    Ranks meet here, once the corpus is there. UserError where no plan can be made, or its results not be kept.
+    UserError where no plan can be made, or its results not be kept.
     """
     _require_folder(config.store)
     corpus = _corpus_size(config)
-    join_ranks()
     precision = config.precision or ("bf16" if _hardware(config) else default_precision())
     planner = plan_sweep if config.sweep is not None else plan_single
     plan = planner(config, corpus, precision)  # type: ignore[arg-type]  # checked in Config
@@ -55,9 +54,10 @@ def _corpus_size(config: Config) -> CorpusSize:
         if corpus is None:
             return _declared(config)
     else:
-        corpus = prepare(
-            config.data
-        )  # its lock lets one rank work while the others wait, for as long as it takes
+        if rank() == 0:
+            prepare(config.data)
+        wait_for_ranks(PREPARING_TIMEOUT)
+        corpus = prepare(config.data)
     Batches(corpus, config.model.seq_len, 1, config.seed)  # is there a batch, and a validation set?
     validation_windows(corpus, config.model.seq_len, config.val_tokens)
     return CorpusSize.of(corpus)

@@ -24,7 +24,7 @@ from scaling_runs.monitor import watching
 from scaling_runs.plan import Plan
 from scaling_runs.planning import make_plan
 from scaling_runs.report import duration, print_plan, print_problems, say, totals, what_differs
-from scaling_runs.runtime import from_rank_0, rank, require_even_shares, wait_for_ranks
+from scaling_runs.runtime import from_rank_0, join_ranks, rank, require_even_shares, wait_for_ranks
 from scaling_runs.store import CellBusy, CellFolder, Store
 from scaling_runs.tracking import sync_command, track_sweep
 
@@ -48,6 +48,7 @@ def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
             f"cell={config.cell} is for one cell, and sweep={config.sweep.name} trains all of its own; leave one out"
         )
     started = time.monotonic()
+    join_ranks()
     timed = make_plan(config, side_by_side)
     plan, store = timed.plan, Store(Path(config.store))
     if config.dry_run:
