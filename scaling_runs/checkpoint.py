@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch.optim import Optimizer
 
+from fit.errors import UserError
 from scaling_runs.files import whole_file
 
 SAVE_EVERY_S = 20.0
@@ -59,11 +60,22 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, model: torch.nn.Module, optimizers: Sequence[Optimizer]) -> Progress:
-    """Restore `model` and `optimizers` in place; a fresh `Progress` where there is no checkpoint yet."""
+    """Restore `model` and `optimizers` in place; a fresh `Progress` where there is no checkpoint yet.
+
+    UserError where the file is damaged: a disk's fault or a hand's, for none is written in part.
+    """
     if not path.exists():
         return Progress()
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
-    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
-    return Progress(**state["progress"])
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        return Progress(**state["progress"])
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # what pickle, zip and torch raise at bytes of chance has no common name
+        raise UserError(
+            f"{path} is damaged ({type(error).__name__}); remove it and run the same command again, which trains the "
+            f"cell from its start"
+        ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,14 +15,15 @@ from fit.errors import UserError
 from models.flops import FLOP_CONVENTIONS
 from models.shapes import FAMILIES, ROPE_THETA, Ladder
 from scaling_runs.data import DataConfig
+from scaling_runs.grid import SweepConfig, require_positive
 from scaling_runs.recipe import RecipeConfig
 from scaling_runs.usage import choices
 
-MAX_SIZES = 1000
-MAX_PARAMS = 1e14
-"""Ten times what the largest known model has."""
-FOLDER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-FOLDERS_OF_THE_STORE = ("cells", "locks")
+MIN_ASPECT = 0.01
+MAX_MLP_RATIO = 1000.0
+MAX_COUNT = 10_000_000
+"""Of anything that a model has several of, and of its width."""
+MAX_THREADS_A_CORE = 16
 
 
 @dataclass
@@ -57,7 +58,19 @@ class ModelConfig:
             raise UserError(
                 "GPT-2 has no shared key-value heads; set model.kv_heads=null with model.family=gpt2"
             )
-        _require_positive("model", aspect=self.aspect, mlp_ratio=self.mlp_ratio)
+        require_positive("model", aspect=self.aspect, mlp_ratio=self.mlp_ratio)
+        if self.aspect < MIN_ASPECT:
+            raise UserError(
+                f"model.aspect is {self.aspect}; it must be at least {MIN_ASPECT}, width over depth, such as 64"
+            )
+        if self.mlp_ratio > MAX_MLP_RATIO:
+            raise UserError(
+                f"model.mlp_ratio is {self.mlp_ratio}; it must be at most {MAX_MLP_RATIO:g}, such as 3.5"
+            )
+        for name in ("width", "head_width", "heads", "width_step", "min_depth", "kv_heads", "seq_len"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= MAX_COUNT:
+                raise UserError(f"model.{name} is {value}; it must be 1 to {MAX_COUNT:,}")
 
     def ladder(self, vocab_size: int) -> Ladder:
         try:
@@ -76,90 +89,6 @@ class ModelConfig:
             )
         except ValueError as error:
             raise UserError(str(error)) from None
-
-
-@dataclass
-class SweepConfig:
-    """A grid of cells: sizes even in log N about the expected optimum of each budget."""
-
-    name: str = MISSING
-    budgets: list[float] = MISSING
-    """FLOPs."""
-    sizes: int = 7
-    """Model sizes a budget."""
-    span: float = 6.0
-    """The grid reaches from the expected optimum divided by this to the optimum times this."""
-    min_params: float = 0.0
-    """No smaller size is planned, even where `span` would reach it."""
-    max_params: float = math.inf
-    """No larger size is planned."""
-    seeds: list[int] = field(default_factory=lambda: [1])
-    """Seeds of each size: one number for all budgets or one a budget."""
-    expected_params: float = MISSING
-    """Optimal parameters (without embedding) that are expected at `expected_at_flops`."""
-    expected_at_flops: float = MISSING
-    expected_exponent: float = 0.5
-    """How that optimum is expected to grow with compute."""
-    hardware: str | None = None
-    """Plan the time for this GPU rather than for this machine."""
-    gpus: int = 1
-
-    def __post_init__(self) -> None:
-        if self.budgets == MISSING or self.name == MISSING:
-            return
-        if not FOLDER_NAME.fullmatch(self.name) or self.name in FOLDERS_OF_THE_STORE:
-            raise UserError(
-                f"sweep.name is '{self.name}'; it names a folder: letters, digits, '_', '-' and, past the first, '.', "
-                f"but not {' or '.join(FOLDERS_OF_THE_STORE)}, which the store has"
-            )
-        if not self.budgets:
-            raise UserError("sweep.budgets is empty; give at least two budgets in FLOPs, such as [2e11,1e12]")
-        for budget in self.budgets:
-            if not (budget > 0 and math.isfinite(budget)):
-                raise UserError(f"sweep.budgets holds {budget}; a budget is a positive number of FLOPs")
-        if len(set(self.budgets)) < len(self.budgets):
-            raise UserError(f"sweep.budgets names a budget twice: {list(self.budgets)}; give each once")
-        if len(self.seeds) not in (1, len(self.budgets)) or min(self.seeds) < 1:
-            raise UserError(
-                f"sweep.seeds is {list(self.seeds)}; give one positive number, or one for each of the "
-                f"{len(self.budgets)} budgets"
-            )
-        if not 1 <= self.sizes <= MAX_SIZES:
-            raise UserError(f"sweep.sizes is {self.sizes}; it must be 1 to {MAX_SIZES}, such as 7")
-        if self.gpus < 1:
-            raise UserError(f"sweep.gpus is {self.gpus}; it must be at least 1")
-        if not 1 < self.span < math.inf:
-            raise UserError(f"sweep.span is {self.span}; it must be above 1, such as 6")
-        if not math.isfinite(self.expected_exponent):
-            raise UserError(
-                f"sweep.expected_exponent is {self.expected_exponent}; it must be a number, such as 0.5"
-            )
-        expected = {"expected_params": self.expected_params, "expected_at_flops": self.expected_at_flops}
-        _require_positive("sweep", **{name: value for name, value in expected.items() if value != MISSING})
-        if MISSING not in expected.values():
-            self._require_possible_sizes()
-        if not 0 <= self.min_params < self.max_params:
-            raise UserError(
-                f"sweep.min_params is {self.min_params:g} and sweep.max_params {self.max_params:g}; the first must be "
-                f"the smaller, and neither negative"
-            )
-
-    def _require_possible_sizes(self) -> None:
-        """Before a ladder is climbed to where no model is."""
-        for budget in self.budgets:
-            optimum = self.expected_optimum(budget)
-            if not min(optimum * self.span, self.max_params) <= MAX_PARAMS:
-                raise UserError(
-                    f"sweep.budgets holds {budget:g}, where the optimum is expected at {optimum:.3g} params, more than "
-                    f"any model has; lower the budget, sweep.expected_params or sweep.expected_exponent"
-                )
-
-    def seeds_of(self, budget: float) -> int:
-        return self.seeds[self.budgets.index(budget)] if len(self.seeds) > 1 else self.seeds[0]
-
-    def expected_optimum(self, budget: float) -> float:
-        """Parameters (without embedding) that are expected to be optimal at `budget` FLOPs."""
-        return self.expected_params * (budget / self.expected_at_flops) ** self.expected_exponent
 
 
 @dataclass
@@ -214,10 +143,18 @@ class Config:
             raise UserError("store is empty; name a folder, such as store=results")
         if self.threads < 1:
             raise UserError(f"threads is {self.threads}; it must be at least 1")
+        most = MAX_THREADS_A_CORE * (os.cpu_count() or 1)
+        if self.threads > most:
+            raise UserError(
+                f"threads is {self.threads}; it must be at most {most} on this machine of {os.cpu_count()} cores, and "
+                f"more than a core each is of no use"
+            )
         if self.budget is not None and not (self.budget > 0 and math.isfinite(self.budget)):
             raise UserError(f"budget is {self.budget}; it must be a positive number of FLOPs, such as 1e12")
         if self.sweep is not None:
             self._refuse_options_of_one_cell(self.sweep.name)
+        elif self.cell is not None:
+            self._refuse_options_of_a_plan(self.cell)
 
     def _refuse_options_of_one_cell(self, sweep: str) -> None:
         """What a sweep would not heed."""
@@ -232,11 +169,20 @@ class Config:
                     f"out"
                 )
 
-
-def _require_positive(group: str, **values: float) -> None:
-    for name, value in values.items():
-        if not (value > 0 and math.isfinite(value)):
-            raise UserError(f"{group}.{name} is {value}; it must be a positive number")
+    def _refuse_options_of_a_plan(self, cell: str) -> None:
+        """What the cell of a sweep, whose spec is in the store, would not heed."""
+        for option, value in (
+            ("budget", self.budget),
+            ("model.width", self.model.width),
+            ("seed", self.seed or None),
+            ("dry_run", self.dry_run or None),
+        ):
+            if value is not None:
+                shown = "true" if value is True else f"{value:g}"
+                raise UserError(
+                    f"{option}={shown} would not be heeded beside cell={cell}, which trains a cell of the store as "
+                    f"its sweep planned it; leave one out"
+                )
 
 
 def register() -> None:

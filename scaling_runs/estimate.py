@@ -13,11 +13,12 @@ import torch
 from models.factory import build_model
 from models.flops import forward_flops_per_token, train_flops_per_token
 from models.loss import NextTokenLoss
+from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.hardware import TYPICAL_MFU, gpu, peak_flops_per_s, workers
 from scaling_runs.optim import build_optimizers
-from scaling_runs.plan import Cell, Plan
-from scaling_runs.runtime import Runtime, world_size
+from scaling_runs.plan import Plan
+from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.train import (
     EVALUATIONS_ON_THE_WAY,
@@ -43,8 +44,11 @@ class Estimate:
     basis: str
 
 
-def estimate_plan(plan: Plan, config: Config) -> Estimate:
-    """Seconds that each cell and the whole plan will take, evaluations included."""
+def estimate_plan(plan: Plan, config: Config, side_by_side: int) -> Estimate:
+    """Seconds that each cell and the whole plan will take, evaluations included.
+
+    `side_by_side`: cells that the launcher starts at once, of which no more make headway than there are GPUs or cores.
+    """
     hardware = config.sweep.hardware if config.sweep else None
     if hardware is not None and config.sweep is not None:
         rate = gpu(hardware).bf16_flops_per_s * TYPICAL_MFU * config.sweep.gpus
@@ -53,7 +57,7 @@ def estimate_plan(plan: Plan, config: Config) -> Estimate:
             f"{config.sweep.gpus} x {hardware} at {TYPICAL_MFU:.0%} of its bf16 peak, one cell after another"
         )
         return Estimate(cell_s, sum(cell_s.values()), 1, basis)
-    side_by_side = 1 if world_size() > 1 or len(plan.cells) == 1 else workers()
+    side_by_side = min(side_by_side, len(plan.cells), workers())
     seconds_a_cell = _Trials(config.threads)
     cell_s = {cell.cell_id: seconds_a_cell(cell) for cell in plan.cells}
     total_s = max(sum(cell_s.values()) / side_by_side, max(cell_s.values(), default=0.0))

@@ -1,4 +1,4 @@
-"""What this machine can do: devices, peaks, and the time that a plan will take."""
+"""What this machine can do: its devices and their peaks."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from models.flops import FLOP_CONVENTIONS, PARAM_CONVENTION_OF, params, train_fl
 from scaling_runs.config import Config
 from scaling_runs.data import Corpus, load_corpus
 from scaling_runs.planning import make_plan
-from scaling_runs.report import print_plan, say
+from scaling_runs.report import print_plan, print_problems, say
 from scaling_runs.runtime import Runtime, from_rank_0, join_ranks, start_runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellBusy, CellFolder, Store
@@ -37,6 +37,8 @@ def run_job(config: Config) -> None:
     if config.dry_run:
         print_plan(plan, config)
         return
+    if plan.plan.problems:
+        print_problems(plan)
     cell = plan.plan.cells[0]
     folder = store.add(cell.spec)
     row = run_cell(folder, config)
@@ -55,7 +57,7 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
     """
     try:
         spec = folder.spec()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"cell '{folder.path.name}' is not in the store '{config.store}'; start its sweep"
         ) from None

@@ -10,18 +10,16 @@ from fit.errors import UserError
 from fit.valley import MIN_SIZES
 from models.flops import params, train_flops_per_token
 from models.shapes import Ladder, Shape
-from scaling_runs.config import Config, SweepConfig
+from scaling_runs.cell import Cell
+from scaling_runs.config import Config
 from scaling_runs.data import Corpus
+from scaling_runs.grid import SweepConfig
+from scaling_runs.problems import Problem, cell_problems, gpu_problems, grid_problems
 from scaling_runs.recipe import batch_size, resolve
 from scaling_runs.spec import CellSpec, Precision
 
-MIN_STEPS = 100
-"""Fewer steps than this leave warm-up and decay no room, and the loss high for a reason that is not the size."""
-MAX_EPOCHS = 4.0
-"""Repeats up to here are nearly as good as new data (Muennighoff et al., arXiv 2305.16264)."""
-MIN_REACH = 2.0
-"""A grid that ends within 2x of the expected optimum, in params, will often have its minimum at the edge."""
-MAX_ROUNDING = 0.02
+MAX_TOKENS = 1e16
+"""A hundred times all the text that there is: past it something was mistyped."""
 
 
 @dataclass(frozen=True)
@@ -35,35 +33,6 @@ class CorpusSize:
     @classmethod
     def of(cls, corpus: Corpus) -> CorpusSize:
         return cls(corpus.fingerprint, corpus.vocab_size, corpus.train_tokens)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One planned run."""
-
-    spec: CellSpec
-    budget: float
-    """Nominal FLOPs; `spec.flops` is what whole steps spend."""
-    epochs: float
-    """Passes over the corpus."""
-
-    @property
-    def cell_id(self) -> str:
-        return self.spec.cell_id
-
-    @property
-    def params(self) -> int:
-        """Without the input embedding."""
-        return params(self.spec.shape, self.spec.seq_len, "no_embedding")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that will make the answer worse, found before anything is spent."""
-
-    code: str
-    text: str
-    budget: float
 
 
 @dataclass(frozen=True)
@@ -94,7 +63,8 @@ def plan_sweep(config: Config, corpus: CorpusSize, precision: Precision) -> Plan
             for shape, seed in itertools.product(shapes, range(config.sweep.seeds_of(budget)))
         ]
         cells += of_budget
-        problems += grid_problems(of_budget, config.sweep.expected_optimum(budget), budget)
+        problems += grid_problems(of_budget, config.sweep, budget)
+        problems += gpu_problems(of_budget, config.sweep, budget)
         problems += [problem for cell in of_budget for problem in cell_problems(cell)]
     return Plan(config.sweep.name, tuple(cells), tuple(problems))
 
@@ -135,6 +105,11 @@ def plan_cell(
             f"a budget of {budget:.3g} FLOPs is too small: one step of the {shape.name} shape costs "
             f"{step_flops:.3g}; raise the budget or lower recipe.batch_tokens"
         )
+    if steps * batch * seq_len > MAX_TOKENS:
+        raise UserError(
+            f"a budget of {budget:.3g} FLOPs would train the {shape.name} shape on {steps * batch * seq_len:.3g} "
+            f"tokens, more than {MAX_TOKENS:.0e}; lower the budget or choose a larger model"
+        )
     recipe = resolve(
         config.recipe,
         params=params(shape, seq_len, "no_embedding"),
@@ -157,85 +132,37 @@ def plan_cell(
 
 
 def choose_shapes(ladder: Ladder, seq_len: int, sweep: SweepConfig, budget: float) -> list[Shape]:
-    """`sweep.sizes` rungs, each the one nearest to its place on a grid even in log N, smallest first."""
+    """`sweep.sizes` rungs, each the one nearest to its place on a grid even in log N, smallest first.
+
+    Fewer where the ladder has fewer between `min_params` and `max_params`; UserError where it has none.
+    """
     centre = sweep.expected_optimum(budget)
     low = math.log(max(centre / sweep.span, sweep.min_params))
     high = math.log(min(centre * sweep.span, sweep.max_params))
-    if low >= high:
+    rungs = _rungs(ladder, seq_len, sweep, high) if low < high else {}
+    if not rungs:
         raise UserError(
             f"no sizes are left at {budget:.3g} FLOPs: its optimum is expected at {centre:.3g} params, and "
             f"sweep.min_params and sweep.max_params allow {sweep.min_params:.3g} to {sweep.max_params:.3g}"
         )
     steps = max(1, sweep.sizes - 1)
     places = [low + (high - low) * i / steps for i in range(sweep.sizes)]
-    chosen: dict[int, Shape] = {}
-    for place in places:
-        free = (rung for rung in _rungs(ladder, seq_len, places[-1], sweep.sizes) if rung.width not in chosen)
-        nearest = min(free, key=lambda rung: abs(math.log(params(rung, seq_len, "no_embedding")) - place))
-        chosen[nearest.width] = nearest
-    return [chosen[width] for width in sorted(chosen)]
+    chosen: list[Shape] = []
+    for place in places[: len(rungs)]:
+        free = (rung for rung in rungs if rung not in chosen)
+        chosen.append(min(free, key=lambda rung: abs(math.log(rungs[rung]) - place)))
+    return sorted(chosen, key=lambda rung: rung.width)
 
 
-def _rungs(ladder: Ladder, seq_len: int, up_to_log_params: float, at_least: int) -> list[Shape]:
-    """The ladder to just past `up_to_log_params`, and to twice as many rungs as a grid needs."""
-    rungs: list[Shape] = []
+def _rungs(ladder: Ladder, seq_len: int, sweep: SweepConfig, up_to_log_params: float) -> dict[Shape, int]:
+    """Params of each allowed rung, to just past `up_to_log_params` and to twice as many rungs as a grid needs."""
+    rungs: dict[Shape, int] = {}
     for rung in ladder.rungs():
-        rungs.append(rung)
-        past = math.log(params(rung, seq_len, "no_embedding")) > up_to_log_params
-        if past and len(rungs) >= 2 * at_least:
+        size = params(rung, seq_len, "no_embedding")
+        if size > sweep.max_params:
+            break
+        if size >= sweep.min_params:
+            rungs[rung] = size
+        if math.log(size) > up_to_log_params and len(rungs) >= 2 * sweep.sizes:
             break
     return rungs
-
-
-def grid_problems(cells: list[Cell], expected_optimum: float, budget: float) -> list[Problem]:
-    """A budget whose grid is off-centre, or too small to fit a parabola to."""
-    sizes = sorted({cell.params for cell in cells})
-    problems = []
-    if len(sizes) < MIN_SIZES:
-        text = f"{len(sizes)} sizes; a parabola needs {MIN_SIZES}: raise sweep.sizes"
-        problems.append(Problem("too-few-sizes", text, budget))
-    below, above = expected_optimum / sizes[0], sizes[-1] / expected_optimum
-    if min(below, above) < MIN_REACH:
-        problems.append(
-            Problem(
-                "off-centre",
-                f"the grid reaches {below:.2g}x below and {above:.2g}x above the expected optimum of "
-                f"{expected_optimum:.3g} params: its minimum may lie at an edge; widen sweep.span, or give the model "
-                f"ladder finer rungs",
-                budget,
-            )
-        )
-    return problems
-
-
-def cell_problems(cell: Cell) -> list[Problem]:
-    """A cell with too few steps, that repeats its data too often, or that rounding moves off its budget."""
-    name, spec = cell.spec.shape.name, cell.spec
-    problems = []
-    if spec.steps < MIN_STEPS:
-        problems.append(
-            Problem(
-                "few-steps",
-                f"{name} takes {spec.steps} steps, fewer than {MIN_STEPS}: lower recipe.batch_tokens or leave it out",
-                cell.budget,
-            )
-        )
-    if cell.epochs > MAX_EPOCHS:
-        problems.append(
-            Problem(
-                "repeated-data",
-                f"{name} passes {cell.epochs:.1f} times over the corpus, more than {MAX_EPOCHS:g}: get more data or "
-                f"leave it out",
-                cell.budget,
-            )
-        )
-    if abs(spec.flops / cell.budget - 1) > MAX_ROUNDING:
-        problems.append(
-            Problem(
-                "rounding",
-                f"{name} spends {spec.flops:.3g} FLOPs in whole steps, {spec.flops / cell.budget - 1:+.1%} off its "
-                f"budget",
-                cell.budget,
-            )
-        )
-    return problems

@@ -12,7 +12,7 @@ from scaling_runs.data import Batches, validation_windows
 from scaling_runs.data.prepare import find_prepared, prepare
 from scaling_runs.estimate import Estimate, estimate_plan
 from scaling_runs.plan import CorpusSize, Plan, plan_single, plan_sweep, require_law
-from scaling_runs.runtime import default_precision, from_rank_0, rank, wait_for_ranks
+from scaling_runs.runtime import PREPARING_TIMEOUT, default_precision, from_rank_0, rank, wait_for_ranks
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,19 @@ class TimedPlan:
     estimate: Estimate
 
 
-def make_plan(config: Config) -> TimedPlan:
-    """The plan of a sweep or of a single cell. UserError where it cannot be made, or its results not be kept."""
+def make_plan(config: Config, side_by_side: int = 1) -> TimedPlan:
+    """The plan of a sweep or of a single cell, timed for `side_by_side` cells at once.
+
+    UserError where no plan can be made, or its results not be kept.
+    """
+    _require_folder(config.store)
     corpus = _corpus_size(config)
     precision = config.precision or ("bf16" if _hardware(config) else default_precision())
     planner = plan_sweep if config.sweep is not None else plan_single
     plan = planner(config, corpus, precision)  # type: ignore[arg-type]  # checked in Config
     if config.sweep is not None and not config.dry_run:
         require_law(plan)
-    estimate = from_rank_0(estimate_plan(plan, config) if rank() == 0 else None)
+    estimate = from_rank_0(estimate_plan(plan, config, side_by_side) if rank() == 0 else None)
     assert isinstance(estimate, Estimate)
     if not config.dry_run and rank() == 0:
         _require_writable(config.store)
@@ -52,11 +56,20 @@ def _corpus_size(config: Config) -> CorpusSize:
     else:
         if rank() == 0:
             prepare(config.data)
-        wait_for_ranks()
+        wait_for_ranks(PREPARING_TIMEOUT)
         corpus = prepare(config.data)
     Batches(corpus, config.model.seq_len, 1, config.seed)  # is there a batch, and a validation set?
     validation_windows(corpus, config.model.seq_len, config.val_tokens)
     return CorpusSize.of(corpus)
+
+
+def _require_folder(store: str) -> None:
+    """UserError where a file stands in the way of the store's folder, which a dry run does not make."""
+    there = next(path for path in (Path(store), *Path(store).parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(
+            f"store '{store}' can't be made, or written to ('{there}' is a file); choose another folder"
+        )
 
 
 def _require_writable(store: str) -> None:

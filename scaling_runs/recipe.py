@@ -6,6 +6,7 @@ What was tried before these rules were believed, and what each gave, is in docs/
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,10 @@ from fit.errors import UserError
 
 OPTIMIZERS = ("adamw", "muon")
 DECAYS = ("linear", "cosine")
+MAX_BATCH_TOKENS = 1e9
+"""Sixty times the largest batch that Llama 3 trained with."""
+MAX_EXPONENT = 10.0
+"""Past every power law that was ever proposed, and small enough to compute with."""
 
 
 @dataclass
@@ -55,13 +60,29 @@ class RecipeConfig:
             raise UserError(f"recipe.optimizer is '{self.optimizer}'; choose one of {', '.join(OPTIMIZERS)}")
         if self.decay not in DECAYS:
             raise UserError(f"recipe.decay is '{self.decay}'; choose one of {', '.join(DECAYS)}")
-        for name in ("lr", "lr_params", "muon_lr", "batch_tokens", "batch_flops", "clip", "init_std"):
-            value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
-                raise UserError(f"recipe.{name} is {value}; it must be a positive number")
+        for name in ("lr", "lr_params", "muon_lr", "batch_tokens", "batch_flops", "clip"):
+            self._require(name, lambda value: 0 < value < math.inf, "a positive number")
         for name in ("beta1", "beta2", "warmup_fraction", "final_lr_fraction"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"recipe.{name} is {getattr(self, name)}; it must be at least 0 and below 1")
+            self._require(name, lambda value: 0 <= value < 1, "at least 0 and below 1")
+        for name in ("lr_exponent", "batch_exponent"):
+            self._require(
+                name, lambda value: abs(value) <= MAX_EXPONENT, f"within {MAX_EXPONENT:g} of 0, such as 0.3"
+            )
+        self._require("weight_decay", lambda value: 0 <= value < math.inf, "a number from 0 up, such as 0.1")
+        self._require("max_batch_tokens", lambda value: value > 0, "a positive number, or .inf for no limit")
+        self._require("init_std", lambda value: 0 < value <= 1, "above 0 and at most 1, such as 0.02")
+        self._require(
+            "beta2_half_life_tokens",
+            lambda value: 0 < value < math.inf,
+            "a positive number, or null for recipe.beta2 itself",
+        )
+        self._require("max_warmup_steps", lambda value: value >= 0, "at least 0, or null for no limit")
+
+    def _require(self, name: str, holds: Callable[[float], bool], expected: str) -> None:
+        """UserError where the value is set and does not hold; NaN holds nowhere, for it compares with nothing."""
+        value = getattr(self, name)
+        if value is not None and not holds(value):
+            raise UserError(f"recipe.{name} is {value}; it must be {expected}")
 
 
 @dataclass(frozen=True)
@@ -86,17 +107,29 @@ class Recipe:
 def batch_size(config: RecipeConfig, *, budget_flops: float, seq_len: int) -> int:
     """Sequences a step at this budget: the rule's tokens, rounded to 1, 2, 3, 4, 6, 8, 12, 16, … sequences.
 
-    These divide over 2, 4 and 8 ranks from 8, 16 and 32 on, and no batch is more than 20% off the rule.
+    These divide over 2, 4 and 8 ranks from 8, 16 and 32 on, and no batch is more than 20% off the rule. UserError
+    where the rule gives no batch at all.
     """
-    tokens = config.batch_tokens * (budget_flops / config.batch_flops) ** config.batch_exponent
-    sequences = min(tokens, config.max_batch_tokens) / seq_len
+    ratio = budget_flops / config.batch_flops
+    tokens = _by_power_law("batch", config.batch_tokens, ratio, config.batch_exponent)
+    tokens = min(tokens, config.max_batch_tokens)
+    if tokens > MAX_BATCH_TOKENS:
+        raise UserError(
+            f"a budget of {budget_flops:.3g} FLOPs asks for batches of {tokens:.3g} tokens, more than "
+            f"{MAX_BATCH_TOKENS:.0e}; lower recipe.batch_tokens or recipe.batch_exponent, or set "
+            f"recipe.max_batch_tokens"
+        )
+    sequences = tokens / seq_len
     power = math.floor(math.log2(max(1.0, sequences)))
     choices = sorted({2**power, max(1, 3 * 2 ** (power - 1)) if power else 1, 2 ** (power + 1)})
     return int(min(choices, key=lambda choice: abs(math.log(choice / max(1.0, sequences)))))
 
 
 def resolve(config: RecipeConfig, *, params: int, batch: int, seq_len: int, steps: int) -> Recipe:
-    """The recipe of a cell with `params` (without embedding), `batch` sequences of `seq_len` a step, `steps` steps."""
+    """The recipe of a cell with `params` (without embedding), `batch` sequences of `seq_len` a step, `steps` steps.
+
+    UserError where the rule gives no learning rate.
+    """
     beta2 = config.beta2
     if config.beta2_half_life_tokens is not None:
         beta2 = 2 ** (-batch * seq_len / config.beta2_half_life_tokens)
@@ -105,7 +138,7 @@ def resolve(config: RecipeConfig, *, params: int, batch: int, seq_len: int, step
         warmup = min(warmup, config.max_warmup_steps)
     return Recipe(
         optimizer=config.optimizer,  # type: ignore[arg-type]  # checked in __post_init__
-        lr=config.lr * (params / config.lr_params) ** -config.lr_exponent,
+        lr=_by_power_law("lr", config.lr, params / config.lr_params, -config.lr_exponent),
         muon_lr=config.muon_lr if config.optimizer == "muon" else None,
         beta1=config.beta1,
         beta2=beta2,
@@ -117,6 +150,20 @@ def resolve(config: RecipeConfig, *, params: int, batch: int, seq_len: int, step
         final_lr_fraction=config.final_lr_fraction,
         init_std=config.init_std,
     )
+
+
+def _by_power_law(rule: str, value: float, ratio: float, exponent: float) -> float:
+    """value·ratio^exponent. UserError where that is past what a float holds."""
+    try:
+        scaled = value * ratio**exponent
+    except (OverflowError, ZeroDivisionError):
+        scaled = math.inf
+    if not 0 < scaled < math.inf:
+        raise UserError(
+            f"recipe.{rule}_exponent is {abs(exponent):g}, which over a ratio of {ratio:.3g} leads to no number; "
+            f"bring it closer to 0, or set {'recipe.lr_params' if rule == 'lr' else 'recipe.batch_flops'} closer by"
+        )
+    return scaled
 
 
 def lr_factor(recipe: Recipe, step: int, steps: int) -> float:

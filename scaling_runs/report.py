@@ -11,6 +11,7 @@ from scaling_runs.plan import Plan
 from scaling_runs.planning import TimedPlan
 from scaling_runs.runtime import rank
 from scaling_runs.store import Store
+from scaling_runs.tuned import as_tuned
 
 HEADER = (
     f"{'shape':>14} {'params':>10} {'tokens':>10} {'FLOPs':>9} {'steps':>7} {'batch':>7} {'lr':>8} {'epochs':>7} "
@@ -104,8 +105,8 @@ def what_differs(config: Config, plan: Plan, fit: IsoflopFit) -> str:
         "text": f"{config.data.kind}, a vocabulary of {spec.shape.vocab_size:,} and windows of {spec.seq_len} tokens; "
         f"theirs is web text, 128,256 and 8,192",
         "FLOPs": f"convention '{spec.flop_convention}'; they do not say which they used",
-        "recipe": f"{spec.recipe.optimizer}, batches of {count(spec.batch_tokens)} tokens at the top, tuned at these "
-        f"sizes (docs/recipe.md); a recipe moves the exponent",
+        "recipe": f"{spec.recipe.optimizer}, batches of {count(spec.batch_tokens)} tokens at the top"
+        f"{', tuned at these sizes (docs/recipe.md)' * as_tuned(config)}; a recipe moves the exponent",
     }
     lines = [f"  {what}: {how}" for what, how in differences.items()]
     lines.insert(0, "These numbers need not agree with Llama 3's. Different here:")

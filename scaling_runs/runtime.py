@@ -20,6 +20,9 @@ from scaling_runs.hardware import peak_flops_per_s
 from scaling_runs.spec import CellSpec
 
 RANK_TIMEOUT = timedelta(minutes=10)
+"""What one rank may keep the others waiting."""
+PREPARING_TIMEOUT = timedelta(days=7)
+"""The same while rank 0 prepares a corpus, which for one of the web takes hours or days."""
 MICRO_BATCH_TOKENS = 16_384
 """Tokens of one forward pass on a GPU: enough to fill it, few enough for the logits of a large vocabulary."""
 
@@ -38,15 +41,24 @@ def rank() -> int:
 
 
 def join_ranks() -> None:
-    """Meet the other ranks that torchrun started: NCCL where each has a GPU, gloo elsewhere. Once a process."""
+    """Meet the other ranks that torchrun started: NCCL where each has a GPU, gloo elsewhere. Once a process.
+
+    A rank takes its own GPU here, for NCCL sends objects by way of the current one, which is the first on every rank.
+    """
     if world_size() > 1 and not dist.is_initialized():
+        if _has_cuda():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         dist.init_process_group("nccl" if _has_cuda() else "gloo", timeout=RANK_TIMEOUT)
 
 
-def wait_for_ranks() -> None:
-    """Every rank leaves here together."""
+def wait_for_ranks(timeout: timedelta = RANK_TIMEOUT) -> None:
+    """Every rank leaves here together, or fails where one keeps the others waiting for longer than `timeout`."""
     if dist.is_initialized():
-        dist.barrier()
+        group = dist.new_group(
+            backend="gloo", timeout=timeout
+        )  # NCCL's barrier would hold each GPU at full load
+        dist.barrier(group=group)
+        dist.destroy_process_group(group)
 
 
 def from_rank_0(value: object) -> object:

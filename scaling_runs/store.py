@@ -4,6 +4,7 @@ cells/<cell_id>/
     spec.json        what was asked for
     progress.json    how far it has come, a heartbeat for whoever watches
     checkpoint.pt    to go on from; gone when the cell is finished
+    attempt.json     when its last attempt began; gone when the cell is finished
     metrics.jsonl    the learning curve
     result.json      there when the cell is finished, and only then
     failure.json     the reason, where the last attempt failed
@@ -77,6 +78,21 @@ class CellFolder:
             return "failed"
         return "running" if (self.path / "progress.json").exists() else "waiting"
 
+    def attempt(self) -> int | None:
+        """When the last attempt began, in nanoseconds of its process's clock; None where there was none."""
+        record = _read_if_there(self.path / "attempt.json")
+        return None if record is None else int(record["began_ns"])
+
+    def busy(self) -> bool:
+        """Whether a process trains the cell at this moment."""
+        if not (self.path / "attempt.json").exists():
+            return False
+        try:
+            with self.lock():
+                return False
+        except CellBusy:
+            return True
+
     def progress_flops(self) -> float:
         """FLOPs done by the last heartbeat."""
         progress = _read_if_there(self.path / "progress.json")
@@ -143,7 +159,7 @@ class CellFolder:
     def write_result(self, result: dict[str, Any]) -> None:
         """The last thing a cell does: from here on it is finished."""
         write_json(self.path / "result.json", result)
-        for name in ("failure.json", "progress.json", "checkpoint.pt"):
+        for name in ("failure.json", "progress.json", "attempt.json", "checkpoint.pt"):
             (self.path / name).unlink(missing_ok=True)
 
     def write_failure(self, reason: str, details: str = "") -> None:
@@ -153,6 +169,7 @@ class CellFolder:
         """Mark the cell as begun, under its lock; what an earlier attempt left half-written or failed at, goes."""
         remove_abandoned(self.path)
         (self.path / "failure.json").unlink(missing_ok=True)
+        write_json(self.path / "attempt.json", {"began_ns": time.time_ns()})
         if not (self.path / "progress.json").exists():
             write_json(self.path / "progress.json", {"step": 0, "flops": 0})
 

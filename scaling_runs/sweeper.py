@@ -17,10 +17,11 @@ from fit.report.figures import draw_isoflop
 from fit.report.summary import render
 from fit.result import fit_to_dict, write_fit
 from fit.table import load_runs
+from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.files import write_json, write_text
 from scaling_runs.monitor import watching
-from scaling_runs.plan import Cell, Plan
+from scaling_runs.plan import Plan
 from scaling_runs.planning import make_plan
 from scaling_runs.report import duration, print_plan, print_problems, say, totals, what_differs
 from scaling_runs.runtime import from_rank_0, join_ranks, rank, require_even_shares, wait_for_ranks
@@ -35,8 +36,11 @@ MAX_IDLE_DEATHS = 2
 """Where workers die this often before they begin a cell, it is no cell's fault."""
 
 
-def run_sweep(config: Config, launch: Launch) -> None:
-    """`python launch.py sweep=NAME`. Exits with 1 where a cell failed or no law came out, once all else is reported."""
+def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
+    """`python launch.py sweep=NAME`: `launch` trains `side_by_side` cells at once.
+
+    Exits with 1 where a cell failed or no law came out, once all else is reported.
+    """
     if config.sweep is None:
         raise UserError("a sweep needs a grid; give sweep=NAME")
     if config.cell is not None:
@@ -45,7 +49,7 @@ def run_sweep(config: Config, launch: Launch) -> None:
         )
     started = time.monotonic()
     join_ranks()
-    timed = make_plan(config)
+    timed = make_plan(config, side_by_side)
     plan, store = timed.plan, Store(Path(config.store))
     if config.dry_run:
         print_plan(timed, config)
@@ -84,12 +88,15 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
     idle_deaths = 0
     while todo := _todo(store, cells, ended):
         batch = [cell_id for cell_id in todo if deaths[cell_id] < SUSPICIOUS_DEATHS] or todo[:1]
+        attempts = {cell_id: store.cell(cell_id).attempt() for cell_id in batch}
         try:
             for cell_id, error in zip(batch, launch(batch), strict=True):
                 _record(store.cell(cell_id), error)
             ended.update(batch)
         except Exception as error:  # each launcher has its own way to say that a worker died
-            in_the_works = [cell_id for cell_id in batch if store.cell(cell_id).status() == "running"]
+            in_the_works = [
+                cell_id for cell_id in batch if _begun_since(store.cell(cell_id), attempts[cell_id])
+            ]
             idle_deaths += not in_the_works
             if idle_deaths >= MAX_IDLE_DEATHS:
                 raise
@@ -103,6 +110,14 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
             ended |= {
                 cell_id for cell_id in batch if failed_at[cell_id] not in (None, failed_before[cell_id])
             }
+
+
+def _begun_since(cell: CellFolder, attempt: int | None) -> bool:
+    """Whether a worker took up the cell since `attempt` and ended in the midst of it.
+
+    Its lock does not tell, for it went with the worker; nor does its progress, which an earlier run may have left.
+    """
+    return cell.status() == "running" and cell.attempt() != attempt
 
 
 def _record(cell: CellFolder, error: BaseException | None) -> None:
@@ -183,7 +198,7 @@ def table_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
 
 def _why_unfinished(folder: CellFolder) -> str:
     """In one line."""
-    busy = "another process is training it" if folder.status() == "running" else "it was not trained"
+    busy = "another process is training it" if folder.busy() else "it was not trained"
     return " ".join((folder.failure() or busy).split())
 
 

@@ -73,6 +73,10 @@ def refuse_lists(arguments: Sequence[str]) -> None:
 def refuse_misread(arguments: Sequence[str]) -> None:
     """UserError for what Hydra would answer with its usage or a traceback: `--seed=1`, and a group without a name."""
     for argument in arguments:
+        if argument in ("-m", "--multirun"):
+            raise UserError(
+                f"'{argument}' is not needed; a sweep's file asks for it, so leave it out, as in sweep=isoflop_tiny"
+            )
         name, _, value = argument.lstrip("-").partition("=")
         name = name.replace("-", "_")
         if argument.startswith("--") and name.partition(".")[0] in _keys(""):
@@ -170,6 +174,8 @@ def _key_of(error: BaseException, cause: BaseException) -> str:
 def _missing_group(error: MissingConfigException) -> str:
     name, options = str(error.missing_cfg_file or ""), sorted(error.options or [])
     group, _, value = name.rpartition("/")
+    if not group:
+        return f"'--config-name={name}' names no file of configs/; leave --config-name out"
     near = difflib.get_close_matches(value, options, 1)
     hint = f"did you mean {group}={near[0]}? " if near else ""
     return f"'{group}={value}' is unknown; {hint}choose one of {', '.join(options)}"
@@ -178,7 +184,8 @@ def _missing_group(error: MissingConfigException) -> str:
 @cache
 def _keys(parent: str) -> list[str]:
     """What can be set below `parent`; nothing where there is no such group."""
-    from scaling_runs.config import Config, SweepConfig
+    from scaling_runs.config import Config
+    from scaling_runs.grid import SweepConfig
 
     if parent == "sweep":
         group: Any = OmegaConf.structured(SweepConfig)

@@ -20,9 +20,11 @@ class IsoflopSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from scaling_runs.config import typed
+        from scaling_runs.launchers import cells_at_once
 
         self.config = config
         self.settings = typed(config)  # before the launcher, which loads torch: what is wrong is told at once
+        self.side_by_side = cells_at_once(config.hydra.launcher)
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -41,7 +43,7 @@ class IsoflopSweeper(Sweeper):
                 job._return_value if isinstance(job._return_value, BaseException) else None for job in returns
             ]
 
-        run_sweep(self.settings, launch)
+        run_sweep(self.settings, launch, self.side_by_side)
 
 
 @dataclass

@@ -124,6 +124,11 @@ def _describe(config: DataConfig, source: Source, tokenizer: Tokenizer, table: D
     """UserError where a side of the split is empty."""
     val_documents = int(table.validation.sum())
     train_documents = len(table.tokens) - val_documents
+    if len(table.tokens) == 1:
+        raise UserError(
+            f"{source.description}: all of the text is one document (a .txt is one, or a row), which can't be both "
+            f"trained on and validated with; split the file, or give more"
+        )
     for count, side in ((train_documents, "training"), (val_documents, "validation")):
         if not count:
             raise UserError(

@@ -109,7 +109,9 @@ def text_files(patterns: list[str], text_column: str) -> Source:
                 raise _culprit(reader, paths, text_column) or error from error
 
     return Source(
-        f"{len(files)} local file{'s' * (len(files) != 1)}", (text_column, *map(_state, files)), documents
+        f"local file '{files[0]}'" if len(files) == 1 else f"{len(files)} local files",
+        (text_column, *map(_state, files)),
+        documents,
     )
 
 

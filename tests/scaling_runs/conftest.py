@@ -15,9 +15,10 @@ from transformers import PreTrainedModel
 
 from models.factory import build_model
 from models.shapes import Shape
+from scaling_runs.cell import Cell
 from scaling_runs.data import Corpus, DataConfig
 from scaling_runs.data.prepare import prepare
-from scaling_runs.plan import Cell, Plan
+from scaling_runs.plan import Plan
 from scaling_runs.recipe import RecipeConfig, resolve
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import Store

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from fit.errors import UserError
 from models.factory import build_model
 from scaling_runs.checkpoint import Progress, SaveClock, load_checkpoint, save_checkpoint
 from scaling_runs.optim import build_optimizers
@@ -89,3 +90,22 @@ def test_a_save_that_fails_midway_leaves_the_last_checkpoint_whole(tmp_path: Pat
         save_checkpoint(path, model, [Unsaveable(model.parameters())], Progress(2, 0.2))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("damage", ["noise", "cut", "empty", "other"])
+def test_a_damaged_checkpoint_is_named_in_one_sentence(tmp_path: Path, spec: CellSpec, damage: str) -> None:
+    """Truth: bytes of chance, half a file, none, and a file of another model."""
+    path = tmp_path / "checkpoint.pt"
+    model = build_model(spec.shape, seq_len=32, seed=0, init_std=0.02)
+    optimizers = build_optimizers(model, spec.recipe)
+    save_checkpoint(path, model, optimizers, Progress(1, 0.1))
+    whole = path.read_bytes()
+    if damage == "other":
+        torch.save({"model": {}}, path)
+    else:
+        path.write_bytes(
+            {"noise": b"not a checkpoint", "cut": whole[: len(whole) // 2], "empty": b""}[damage]
+        )
+    with pytest.raises(UserError, match=rf"{path} is damaged \(\w+\); remove it and run") as told:
+        load_checkpoint(path, model, optimizers)
+    assert "\n" not in str(told.value)

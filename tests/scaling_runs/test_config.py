@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 
 from fit.errors import UserError
 from models.shapes import FAMILIES
-from scaling_runs.config import (
-    MAX_SIZES,
-    Config,
-    ModelConfig,
-    SweepConfig,
-    TrackingConfig,
-)
+from scaling_runs.config import Config, ModelConfig, TrackingConfig
+from scaling_runs.grid import MAX_SIZES, SweepConfig
 from tests.configs import SWEEPS, config_of
 
 
@@ -65,7 +60,12 @@ def test_every_sweep_is_a_whole_config(name: str) -> None:
         ({"expected_params": 0.0}, "sweep.expected_params is 0.0"),
         ({"expected_at_flops": -1.0}, "sweep.expected_at_flops is -1.0"),
         ({"expected_exponent": math.nan}, "sweep.expected_exponent is nan"),
-        ({"expected_exponent": 50.0}, "more than any model has"),
+        ({"expected_exponent": -1000.0}, "sweep.expected_exponent is -1000.0"),
+        ({"expected_exponent": 50.0}, "sweep.expected_exponent is 50.0; it must be within 10 of 0"),
+        ({"expected_exponent": 9.0, "budgets": [1e9, 1e12]}, "more than any model has"),
+        ({"expected_exponent": -10.0}, "less than one"),
+        ({"expected_exponent": 10.0, "expected_at_flops": 1e-300}, "more than any model has"),
+        ({"budgets": [1e10, 1.0000000001e10, 2e10]}, "10000000000.0 and 10000000001.0 are within 1%"),
     ],
 )
 def test_a_grid_that_is_none_is_refused(changes: dict[str, object], said: str) -> None:
@@ -117,7 +117,12 @@ def test_seeds_are_one_number_for_all_budgets_or_one_a_budget() -> None:
         ({"family": "gpt2", "kv_heads": 2}, "set model.kv_heads=null"),
         ({"aspect": math.nan}, "model.aspect is nan"),
         ({"aspect": 0.0}, "model.aspect is 0.0"),
+        ({"aspect": 1e-320}, "model.aspect is 1e-320"),
         ({"mlp_ratio": -1.0}, "model.mlp_ratio is -1.0"),
+        ({"mlp_ratio": 1e308}, "model.mlp_ratio is 1e+308"),
+        ({"min_depth": 0}, "model.min_depth is 0"),
+        ({"width": 10**400}, "model.width is 1000"),
+        ({"seq_len": 10**9}, "model.seq_len is 1000000000"),
     ],
 )
 def test_a_model_that_is_none_is_refused(changes: dict[str, object], said: str) -> None:
@@ -138,6 +143,17 @@ def test_a_ladder_that_cannot_be_is_a_users_mistake(widths: dict[str, int | None
         ({"flops": "7nd"}, "flops is '7nd'; choose one of"),
         ({"precision": "fp8"}, "precision is 'fp8'"),
         ({"threads": 0}, "threads is 0"),
+        ({"threads": 100_000}, "threads is 100000; it must be at most"),
+        (
+            {"cell": "0123456789ab", "dry_run": True},
+            "dry_run=true would not be heeded beside cell=0123456789ab",
+        ),
+        ({"cell": "0123456789ab", "budget": 1e9}, "budget=1e+09 would not be heeded beside cell="),
+        ({"cell": "0123456789ab", "seed": 3}, "seed=3 would not be heeded beside cell="),
+        (
+            {"cell": "0123456789ab", "model": ModelConfig(name="mine", width=8)},
+            "model.width=8 would not be heeded beside cell=",
+        ),
         ({"seed": -1}, "seed is -1"),
         ({"seed": 2**63}, f"seed is {2**63}"),
         ({"val_tokens": 0}, "val_tokens is 0"),

@@ -12,10 +12,11 @@ import torch
 from fit.errors import UserError
 from models.flops import forward_flops_per_token, train_flops_per_token
 from scaling_runs import estimate
+from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.estimate import estimate_plan
 from scaling_runs.hardware import GPUS, TYPICAL_MFU, workers
-from scaling_runs.plan import Cell, Plan
+from scaling_runs.plan import Plan
 from scaling_runs.train import EVALUATIONS_ON_THE_WAY, PROBE_SHARE
 from tests.configs import config_of, plan_of
 
@@ -37,7 +38,7 @@ def cell() -> Cell:
 def test_named_hardware_is_timed_by_its_peak_and_a_typical_utilisation() -> None:
     """Truth: the closed form: FLOPs of training and of every evaluation over GPUs x peak x utilisation."""
     config, plan = config_of("sweep=isoflop_gpu"), plan_of("sweep=isoflop_gpu")
-    timed = estimate_plan(plan, config)
+    timed = estimate_plan(plan, config, 1)
     rate = 8 * GPUS["h100"].bf16_flops_per_s * TYPICAL_MFU
     for cell in plan.cells:
         spec = cell.spec
@@ -52,7 +53,7 @@ def test_named_hardware_is_timed_by_its_peak_and_a_typical_utilisation() -> None
 def test_llama_3s_grid_takes_the_gpu_hours_of_its_flops() -> None:
     """Truth: the ten budgets' FLOPs at 40% of 989 TFLOP/s, which evaluations raise by less than a tenth."""
     config, plan = config_of("sweep=isoflop_llama3"), plan_of("sweep=isoflop_llama3")
-    gpu_s = estimate_plan(plan, config).total_s * 512
+    gpu_s = estimate_plan(plan, config, 1).total_s * 512
     training_s = plan.flops / (0.4 * 989e12)
     assert training_s < gpu_s < 1.1 * training_s
 
@@ -60,22 +61,25 @@ def test_llama_3s_grid_takes_the_gpu_hours_of_its_flops() -> None:
 def test_hardware_that_is_unknown_is_named_with_those_that_are() -> None:
     plan = plan_of("sweep=isoflop_gpu")
     with pytest.raises(UserError, match=r"hardware 'b300' is unknown; choose one of a100, h100, h200"):
-        estimate_plan(plan, config_of("sweep=isoflop_gpu", "sweep.hardware=b300"))
+        estimate_plan(plan, config_of("sweep=isoflop_gpu", "sweep.hardware=b300"), 1)
 
 
-def test_every_cell_has_a_time_and_the_total_is_of_cells_side_by_side(config: Config) -> None:
-    """Truth: no schedule beats the sum over the workers, nor the longest cell."""
+@pytest.mark.parametrize("asked", [1, 2, 1000])
+def test_every_cell_has_a_time_and_the_total_is_of_cells_side_by_side(config: Config, asked: int) -> None:
+    """Truth: no schedule beats the sum over what the launcher starts, the machine has or the plan holds at once, nor
+    the longest cell."""
     plan = plan_of("sweep=isoflop_tiny")
-    timed = estimate_plan(plan, config)
+    timed = estimate_plan(plan, config, asked)
     assert timed.cell_s.keys() == {cell.cell_id for cell in plan.cells}
     assert min(timed.cell_s.values()) > 0
-    assert timed.side_by_side == workers()
-    expected = max(sum(timed.cell_s.values()) / workers(), max(timed.cell_s.values()))
+    at_once = min(asked, workers(), len(plan.cells))
+    assert timed.side_by_side == at_once
+    expected = max(sum(timed.cell_s.values()) / at_once, max(timed.cell_s.values()))
     assert timed.total_s == pytest.approx(expected)
 
 
 def test_a_cell_alone_takes_its_own_time(config: Config, cell: Cell) -> None:
-    timed = estimate_plan(Plan("one", (cell,), ()), config)
+    timed = estimate_plan(Plan("one", (cell,), ()), config, 1)
     assert timed.side_by_side == 1
     assert timed.total_s == timed.cell_s[cell.cell_id]
 
@@ -83,7 +87,7 @@ def test_a_cell_alone_takes_its_own_time(config: Config, cell: Cell) -> None:
 def test_twice_the_steps_take_twice_the_time_of_training(config: Config, cell: Cell) -> None:
     """Truth: steps x a step's seconds, and evaluations that do not depend on the steps: three points on a line."""
     cells = tuple(longer(cell, times) for times in (1, 2, 3))
-    timed = estimate_plan(Plan("line", cells, ()), config)
+    timed = estimate_plan(Plan("line", cells, ()), config, 1)
     once, twice, thrice = (timed.cell_s[c.cell_id] for c in cells)
     assert twice > once
     assert thrice - twice == pytest.approx(twice - once)
@@ -98,7 +102,7 @@ def test_a_shape_is_tried_once_however_many_cells_have_it(
     seeds = tuple(
         dataclasses.replace(cell, spec=dataclasses.replace(cell.spec, seed=seed)) for seed in range(4)
     )
-    estimate_plan(Plan("seeds", seeds, ()), config)
+    estimate_plan(Plan("seeds", seeds, ()), config, 1)
     assert len(tried) == 1
 
 
@@ -113,7 +117,7 @@ def test_estimating_leaves_threads_and_chance_as_they_were(config: Config, cell:
             torch.set_num_threads(threads)
             torch.manual_seed(0)
             np.random.seed(0)  # noqa: NPY002
-            estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(config, threads=2))
+            estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(config, threads=2), 1)
             assert torch.get_num_threads() == threads
             assert (torch.rand(1), np.random.rand()) == expected  # noqa: NPY002
     finally:
@@ -129,7 +133,7 @@ def test_a_trial_that_fails_leaves_the_threads_too(
     before = torch.get_num_threads()
     monkeypatch.setattr(estimate, "build_model", out_of_memory)
     with pytest.raises(MemoryError):
-        estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(config, threads=before + 1))
+        estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(config, threads=before + 1), 1)
     assert torch.get_num_threads() == before
 
 
@@ -146,7 +150,7 @@ def test_a_step_too_large_to_try_is_timed_by_the_peak_of_the_cells_own_threads(
     monkeypatch.setattr(estimate, "peak_flops_per_s", peak)
     monkeypatch.setattr(estimate, "TRIAL_MAX_STEP_FLOPS", 0)
     threads = torch.get_num_threads() + 1
-    timed = estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(config, threads=threads))
+    timed = estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(config, threads=threads), 1)
     assert asked == [("cpu", "fp32", threads)]
     assert timed.total_s == pytest.approx(estimate._work(cell) / (1e12 * TYPICAL_MFU))
 

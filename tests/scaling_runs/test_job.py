@@ -159,6 +159,25 @@ def test_one_cell_from_the_command_line_says_what_it_gave(
     assert capsys.readouterr().out == ""
 
 
+def test_what_is_wrong_with_one_cell_is_said_when_it_is_trained(
+    text: RealText, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Truth: the steps of the cell, fewer than a schedule needs."""
+    run_job(
+        quiet(text, tmp_path, "budget=1e8", "model.width=16", "val_tokens=1024", "recipe.batch_tokens=512")
+    )
+    assert "few-steps at 1e+08 FLOPs: w16-d2-h2 takes " in capsys.readouterr().out
+
+
+def test_a_damaged_checkpoint_is_why_its_cell_failed(text: RealText, short: CellSpec, tmp_path: Path) -> None:
+    """Truth: the sentence is in the folder for the sweep to report, with the file to remove."""
+    folder = Store(tmp_path).add(short)
+    folder.checkpoint.write_bytes(b"not a checkpoint")
+    with pytest.raises(UserError, match=r"checkpoint\.pt is damaged"):
+        run_cell(folder, quiet(text, tmp_path))
+    assert str(folder.checkpoint) in (folder.failure() or "")
+
+
 def test_a_dry_run_of_one_cell_trains_nothing(
     text: RealText, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from scaling_runs import monitor
+from scaling_runs.cell import Cell
 from scaling_runs.monitor import watching
-from scaling_runs.plan import Cell
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import Store
 from tests.configs import plan_of

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from fit.errors import UserError
-from models.flops import train_flops_per_token
+from models.flops import params, train_flops_per_token
 from scaling_runs.plan import CorpusSize, plan_single, plan_sweep, require_law
 from tests.configs import LOCAL_CORPUS, SWEEPS, config_of, plan_of
 
@@ -54,7 +54,7 @@ def test_isoflop_llama3_is_the_papers() -> None:
     assert max(rates) == pytest.approx(4e-4, rel=0.02)
     for cell in plan.cells:
         assert cell.spec.recipe.warmup_steps == min(2000, round(0.2 * cell.spec.steps))
-    assert {problem.code for problem in plan.problems} <= {"off-centre"}
+    assert {problem.code for problem in plan.problems} == {"off-centre", "uneven-batch", "memory"}
 
 
 def test_isoflop_gpu_has_batches_that_eight_gpus_share() -> None:
@@ -147,3 +147,60 @@ def test_one_cell_needs_a_budget_and_a_width() -> None:
         plan_single(config_of("budget=1e12"), LOCAL_CORPUS, "fp32")
     plan = plan_single(config_of("budget=1e12", "model.width=64"), LOCAL_CORPUS, "fp32")
     assert [cell.spec.shape.width for cell in plan.cells] == [64]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "least", "most"), [("isoflop_llama3", 5e7, 16e9), ("isoflop_tiny", 5e3, 14e3)]
+)
+def test_no_size_is_planned_outside_of_its_bounds(sweep: str, least: float, most: float) -> None:
+    """Truth: the bounds themselves, which fall between two rungs."""
+    plan = plan_of(f"sweep={sweep}", f"sweep.min_params={least}", f"sweep.max_params={most}")
+    sizes = [cell.params for cell in plan.cells]
+    assert least <= min(sizes)
+    assert max(sizes) <= most
+
+
+def test_bounds_that_hold_too_few_rungs_are_told() -> None:
+    """Truth: the rungs of the ladder that lie within the bounds, counted."""
+    bounds = ["sweep.min_params=5.5e3", "sweep.max_params=9.9e3"]
+    plan = plan_of("sweep=isoflop_tiny", "sweep.sizes=30", *bounds)
+    config = config_of("sweep=isoflop_tiny")
+    first = itertools.islice(config.model.ladder(257).rungs(), 100)
+    within = sum(5.5e3 <= params(rung, config.model.seq_len, "no_embedding") <= 9.9e3 for rung in first)
+    assert 0 < within < 30
+    for budget in plan.budgets:
+        assert len([cell for cell in plan.cells if cell.budget == budget]) == within
+        (said,) = (p.text for p in plan.problems if (p.code, p.budget) == ("few-rungs", budget))
+        assert said.startswith(f"{within} sizes where sweep.sizes=30")
+
+
+def test_what_the_gpus_of_a_plan_cannot_do_is_said_before_anything_is_spent() -> None:
+    """Truth: divisibility, and 16 bytes a parameter (fp32 weight, gradient and AdamW's two moments) against 80 GB."""
+    plan = plan_of("sweep=isoflop_llama3")
+    for budget in plan.budgets:
+        cells = [cell for cell in plan.cells if cell.budget == budget]
+        codes = {problem.code for problem in plan.problems if problem.budget == budget}
+        assert ("uneven-batch" in codes) == (cells[0].spec.recipe.batch_size % 512 != 0)
+        largest = max(params(cell.spec.shape, 8192, "all") for cell in cells)
+        assert ("memory" in codes) == (16 * largest > 80e9)
+    fewer = plan_of("sweep=isoflop_llama3", "sweep.gpus=8", "sweep.hardware=h200", "sweep.max_params=4e9")
+    assert not {"uneven-batch", "memory"} & {problem.code for problem in fewer.problems}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["budget=1e300"], "asks for batches of"),
+        (["budget=1e300", "recipe.batch_exponent=0"], r"more than 1e\+16; lower the budget"),
+        (["budget=1e9", "recipe.batch_tokens=1e308"], "asks for batches of"),
+        (
+            ["budget=1e9", "recipe.batch_exponent=10", "recipe.batch_flops=1e-300"],
+            r"recipe\.batch_exponent is 10",
+        ),
+        (["budget=1e9", "recipe.lr_exponent=10", "recipe.lr_params=1e-300"], r"recipe\.lr_exponent is 10"),
+    ],
+)
+def test_a_cell_of_no_machine_is_refused(overrides: list[str], said: str) -> None:
+    """Truth: no array holds such a batch, and no text such a run."""
+    with pytest.raises(UserError, match=said):
+        plan_single(config_of("model.width=16", *overrides), LOCAL_CORPUS, "fp32")

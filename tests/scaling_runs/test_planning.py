@@ -104,3 +104,28 @@ def test_a_dry_run_of_a_data_set_that_is_not_here_takes_what_its_config_declares
         UserError, match=r"is not prepared .* declare data\.vocab_size and data\.train_tokens"
     ):
         make_plan(config_of(*options, "data.train_tokens=null"))
+
+
+@pytest.mark.parametrize("store", ["file", "file/below"])
+def test_a_dry_run_tells_of_a_file_in_the_stores_place(
+    text: RealText, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    """Truth: a file stands where the folder should be; the real run would be told the same."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(
+        UserError, match=rf"store '{store}' can't be made, or written to \('file' is a file\)"
+    ):
+        make_plan(config_on(text, *CELL, f"store={store}", "dry_run=true"))
+
+
+def test_a_data_set_of_the_hub_has_to_be_named(tmp_path: Path) -> None:
+    """Truth: the sentence names the option; a default would hand its configuration on to any other data set."""
+    options = ["sweep=isoflop_small", "data=hf", "dry_run=true", f"data.cache_dir={tmp_path}"]
+    with pytest.raises(UserError, match=r"data\.hf_path is not set"):
+        make_plan(config_of(*options))
+    named = config_of(*options, "data.hf_path=owner/name")
+    assert named.data.hf_name is None
+    longest = max(cell.spec.tokens for cell in make_plan(named).plan.cells)
+    assert named.data.max_train_tokens is not None
+    assert longest < named.data.max_train_tokens < 100 * longest

@@ -1,6 +1,8 @@
 """The rules of size and tokens."""
 
+import dataclasses
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -102,3 +104,36 @@ def test_a_half_life_in_tokens_sets_beta2() -> None:
 def test_a_rule_that_cannot_be_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         RecipeConfig(**changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("lr", [0.0, -1.0]),
+        ("beta2_half_life_tokens", [0.0, -1e6]),
+        ("weight_decay", [-0.1]),
+        ("max_warmup_steps", [-1]),
+        ("lr_exponent", [10.5, -11.0]),
+        ("batch_exponent", [10.5, -11.0]),
+        ("max_batch_tokens", [0.0, -1.0]),
+        ("init_std", [0.0, -0.02, 1.1]),
+        ("clip", [0.0]),
+        ("beta2", [1.0, -0.1]),
+    ],
+)
+def test_a_rule_out_of_range_is_refused(name: str, values: list[float]) -> None:
+    """Truth: the sentence names the option and its value."""
+    for value in values:
+        with pytest.raises(UserError, match=re.escape(f"recipe.{name} is {value}; it must be ")):
+            RecipeConfig(**{name: value})  # type: ignore[arg-type]
+
+
+def test_no_number_of_a_recipe_may_be_none() -> None:
+    """Truth: every field of the dataclass that is a float; infinity is a value of one alone, where it is no limit."""
+    floats = [item.name for item in dataclasses.fields(RecipeConfig) if str(item.type).startswith("float")]
+    assert len(floats) > 10
+    for name in floats:
+        for value in (math.nan, math.inf, -math.inf):
+            if (name, value) != ("max_batch_tokens", math.inf):
+                with pytest.raises(UserError, match=rf"recipe\.{name} is {value}"):
+                    RecipeConfig(**{name: value})  # type: ignore[arg-type]

@@ -138,3 +138,49 @@ def test_workers_on_one_machine_claim_a_gpu_each(tmp_path: Path) -> None:
     assert told[:2] == [[0, 1], [1, 1]]
     assert told[2][1] == 0
     assert told[2][0] in (0, 1)
+
+
+def test_a_rank_takes_its_own_gpu_before_it_meets_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Truth: the order of the two calls and torchrun's LOCAL_RANK; the GPUs are feigned, for here may be none."""
+    calls: list[object] = []
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setattr(runtime, "_has_cuda", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", calls.append)
+    monkeypatch.setattr(
+        torch.distributed, "init_process_group", lambda backend, timeout: calls.append(backend)
+    )
+    join_ranks()
+    assert calls == [3, "nccl"]
+
+
+WAIT = """
+import sys, time
+from datetime import timedelta
+import torch.distributed as dist
+from scaling_runs import runtime
+
+rank, meet, seconds = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+dist.init_process_group("gloo", timeout=timedelta(seconds=2), init_method=f"file://{meet}", rank=rank, world_size=2)
+barrier = dist.barrier
+dist.barrier = lambda **group: (time.sleep(4 * (rank == 0)), barrier(**group))
+runtime.wait_for_ranks(timedelta(seconds=seconds))
+"""
+
+
+@pytest.mark.parametrize(("seconds", "gives_up"), [(2, True), (60, False)])
+def test_ranks_wait_for_the_first_as_long_as_they_are_told(
+    tmp_path: Path, seconds: int, gives_up: bool
+) -> None:
+    """Truth: two real ranks of a group that waits 2 s for anything else, the first of which comes 4 s late."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", WAIT, str(rank), str(tmp_path / "meet"), str(seconds)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.DEVNULL,
+        )
+        for rank in range(2)
+    ]
+    codes = [process.wait(timeout=120) for process in running]
+    assert (codes[1] != 0) == gives_up

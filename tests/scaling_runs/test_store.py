@@ -101,7 +101,11 @@ def test_a_cell_is_finished_before_anything_of_it_goes(
 def test_what_a_killed_attempt_left_half_written_goes_with_the_next(folder: CellFolder) -> None:
     (folder.path / ".checkpoint.pt.123.tmp").write_bytes(b"half")
     folder.begin_attempt()
-    assert {path.name for path in folder.path.iterdir()} == {"spec.json", "progress.json"}
+    assert {path.name for path in folder.path.iterdir()} == {
+        "spec.json",
+        "progress.json",
+        "attempt.json",
+    }
 
 
 def test_a_cell_that_another_process_trains_is_busy_until_that_process_dies(folder: CellFolder) -> None:
@@ -113,10 +117,13 @@ def test_a_cell_that_another_process_trains_is_busy_until_that_process_dies(fold
         assert other.stdout.readline() == b"held\n"
         with pytest.raises(CellBusy, match=folder.path.name), folder.lock():
             pytest.fail("two processes hold one cell")
+        folder.begin_attempt()  # as that process does
+        assert folder.busy()
         other.kill()
         other.wait()
+        assert not folder.busy()
         with folder.lock():
-            assert folder.status() == "waiting"
+            assert folder.status() == "running"  # it was, to its end, and is for the next run to go on with
 
 
 def test_a_busy_cell_is_for_the_user_to_hear_of_in_a_sentence(folder: CellFolder) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fit.errors import UserError
-from scaling_runs.plan import Cell, Plan
+from scaling_runs.cell import Cell
+from scaling_runs.plan import Plan
 from scaling_runs.store import CellBusy, Store
 from scaling_runs.sweeper import (
     MAX_IDLE_DEATHS,
@@ -110,7 +112,7 @@ def test_what_a_launcher_says_went_wrong_is_recorded_and_the_rest_goes_on(store:
 
 
 def test_a_cell_that_another_process_trains_is_left_to_it(store: Store, plan: Plan) -> None:
-    """Truth: nothing is written into its folder; its row says why it has no loss."""
+    """Truth: nothing is written into its folder; its row says why it has no loss, while the other holds its lock."""
     busy, *rest = plan.cells
     store.cell(busy.cell_id).begin_attempt()
 
@@ -121,8 +123,23 @@ def test_a_cell_that_another_process_trains_is_left_to_it(store: Store, plan: Pl
 
     train_all(store, plan.cells, launch)
     assert store.cell(busy.cell_id).failure() is None
-    row = next(row for row in table_rows(plan, store) if row["run_id"] == busy.cell_id)
-    assert (row["status"], row["status_reason"]) == ("failed", "another process is training it")
+    for held, reason in ((True, "another process is training it"), (False, "it was not trained")):
+        with store.cell(busy.cell_id).lock() if held else nullcontext():
+            row = next(row for row in table_rows(plan, store) if row["run_id"] == busy.cell_id)
+        assert (row["status"], row["status_reason"]) == ("failed", reason)
+
+
+def test_what_an_earlier_kill_left_begun_is_not_in_the_works(store: Store, plan: Plan) -> None:
+    """Truth: a launcher that dies before it begins a cell is no cell's fault, whatever an earlier run left behind."""
+    for cell in plan.cells:
+        store.cell(cell.cell_id).begin_attempt()
+
+    def launch(cell_ids: Sequence[str]) -> list[BaseException | None]:
+        raise OSError("no queue answers")
+
+    with pytest.raises(OSError, match="no queue answers"):
+        train_all(store, plan.cells, launch)
+    assert [store.cell(cell.cell_id).failure() for cell in plan.cells] == [None] * len(plan.cells)
 
 
 def test_after_a_worker_died_what_is_left_is_launched_again(store: Store, plan: Plan) -> None:

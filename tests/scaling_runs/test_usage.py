@@ -17,7 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fit.errors import UserError
 from scaling_runs import usage
-from scaling_runs.config import Config, SweepConfig, register, typed
+from scaling_runs.config import Config, register, typed
+from scaling_runs.grid import SweepConfig
 from scaling_runs.usage import choices, plain_errors, refuse_lists, refuse_misread
 from tests.configs import ROOT
 
@@ -111,9 +112,7 @@ def test_every_kind_of_hydra_sweep_is_refused_in_a_sweep(several: str) -> None:
 )
 def test_what_is_written_name_value_is_never_misread(name: str, value: str) -> None:
     """Truth: nothing is refused here but dashes in front and groups that are null."""
-    refuse_misread(
-        [f"{name}={value}", "-m", "--multirun", "--help", "--cfg", "job", "--config-dir=x", "seed=null"]
-    )
+    refuse_misread([f"{name}={value}", "--help", "--cfg", "job", "--config-dir=x", "seed=null"])
     with pytest.raises(UserError, match="written without dashes"):
         refuse_misread([f"--{name}={value}"])
 
@@ -125,6 +124,8 @@ def test_what_is_written_name_value_is_never_misread(name: str, value: str) -> N
         ("--dry-run", "as in dry_run=true"),
         ("--budget=1e9", "as in budget=1e9"),
         ("--seed", "as in seed=VALUE"),
+        ("-m", "is not needed; a sweep's file asks for it"),
+        ("--multirun", "is not needed; a sweep's file asks for it"),
         ("model=null", "names no file of configs/model/; name one or leave model out"),
     ],
 )

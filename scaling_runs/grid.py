@@ -1,0 +1,125 @@
+"""The grid of a sweep, as a user sets it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from fit.errors import UserError
+from scaling_runs.recipe import MAX_EXPONENT
+
+MAX_SIZES = 1000
+MAX_PARAMS = 1e14
+"""Ten times what the largest known model has."""
+MIN_BUDGET_RATIO = 1.01
+"""Budgets closer than this are one budget: whole steps move a cell by as much."""
+FOLDER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+FOLDERS_OF_THE_STORE = ("cells", "locks")
+
+
+@dataclass
+class SweepConfig:
+    """A grid of cells: sizes even in log N about the expected optimum of each budget."""
+
+    name: str = MISSING
+    budgets: list[float] = MISSING
+    """FLOPs."""
+    sizes: int = 7
+    """Model sizes a budget."""
+    span: float = 6.0
+    """The grid reaches from the expected optimum divided by this to the optimum times this."""
+    min_params: float = 0.0
+    """No smaller size is planned, even where `span` would reach it."""
+    max_params: float = math.inf
+    """No larger size is planned."""
+    seeds: list[int] = field(default_factory=lambda: [1])
+    """Seeds of each size: one number for all budgets or one a budget."""
+    expected_params: float = MISSING
+    """Optimal parameters (without embedding) that are expected at `expected_at_flops`."""
+    expected_at_flops: float = MISSING
+    expected_exponent: float = 0.5
+    """How that optimum is expected to grow with compute."""
+    hardware: str | None = None
+    """Plan the time for this GPU rather than for this machine."""
+    gpus: int = 1
+
+    def __post_init__(self) -> None:
+        if self.budgets == MISSING or self.name == MISSING:
+            return
+        if not FOLDER_NAME.fullmatch(self.name) or self.name in FOLDERS_OF_THE_STORE:
+            raise UserError(
+                f"sweep.name is '{self.name}'; it names a folder: letters, digits, '_', '-' and, past the first, '.', "
+                f"but not {' or '.join(FOLDERS_OF_THE_STORE)}, which the store has"
+            )
+        if not self.budgets:
+            raise UserError("sweep.budgets is empty; give at least two budgets in FLOPs, such as [2e11,1e12]")
+        for budget in self.budgets:
+            if not (budget > 0 and math.isfinite(budget)):
+                raise UserError(f"sweep.budgets holds {budget}; a budget is a positive number of FLOPs")
+        for lower, upper in itertools.pairwise(sorted(self.budgets)):
+            if upper / lower < MIN_BUDGET_RATIO:
+                raise UserError(
+                    f"sweep.budgets names a budget twice: {lower!r} and {upper!r} are within "
+                    f"{MIN_BUDGET_RATIO - 1:.0%}, and a law needs budgets that differ; leave one out"
+                )
+        if len(self.seeds) not in (1, len(self.budgets)) or min(self.seeds) < 1:
+            raise UserError(
+                f"sweep.seeds is {list(self.seeds)}; give one positive number, or one for each of the "
+                f"{len(self.budgets)} budgets"
+            )
+        if not 1 <= self.sizes <= MAX_SIZES:
+            raise UserError(f"sweep.sizes is {self.sizes}; it must be 1 to {MAX_SIZES}, such as 7")
+        if self.gpus < 1:
+            raise UserError(f"sweep.gpus is {self.gpus}; it must be at least 1")
+        if not 1 < self.span < math.inf:
+            raise UserError(f"sweep.span is {self.span}; it must be above 1, such as 6")
+        if not abs(self.expected_exponent) <= MAX_EXPONENT:
+            raise UserError(
+                f"sweep.expected_exponent is {self.expected_exponent}; it must be within {MAX_EXPONENT:g} of 0, such "
+                f"as 0.5"
+            )
+        expected = {"expected_params": self.expected_params, "expected_at_flops": self.expected_at_flops}
+        require_positive("sweep", **{name: value for name, value in expected.items() if value != MISSING})
+        if MISSING not in expected.values():
+            self._require_possible_sizes()
+        if not 0 <= self.min_params < self.max_params:
+            raise UserError(
+                f"sweep.min_params is {self.min_params:g} and sweep.max_params {self.max_params:g}; the first must be "
+                f"the smaller, and neither negative"
+            )
+
+    def _require_possible_sizes(self) -> None:
+        """Before a ladder is climbed to where no model is."""
+        for budget in self.budgets:
+            optimum = self.expected_optimum(budget)
+            if not min(optimum * self.span, self.max_params) <= MAX_PARAMS:
+                raise UserError(
+                    f"sweep.budgets holds {budget:g}, where the optimum is expected at {optimum:.3g} params, more than "
+                    f"any model has; lower the budget, sweep.expected_params or sweep.expected_exponent"
+                )
+            if optimum < 1:
+                raise UserError(
+                    f"sweep.budgets holds {budget:g}, where the optimum is expected at {optimum:.3g} params, less than "
+                    f"one; raise the budget or sweep.expected_params, or mend sweep.expected_exponent"
+                )
+
+    def seeds_of(self, budget: float) -> int:
+        return self.seeds[self.budgets.index(budget)] if len(self.seeds) > 1 else self.seeds[0]
+
+    def expected_optimum(self, budget: float) -> float:
+        """Parameters (without embedding) that are expected to be optimal at `budget` FLOPs."""
+        try:
+            return self.expected_params * (budget / self.expected_at_flops) ** self.expected_exponent
+        except (OverflowError, ZeroDivisionError):
+            return math.inf
+
+
+def require_positive(group: str, **values: float) -> None:
+    """UserError for a value that is zero, negative, infinite or NaN, by the name of its option."""
+    for name, value in values.items():
+        if not (value > 0 and math.isfinite(value)):
+            raise UserError(f"{group}.{name} is {value}; it must be a positive number")

@@ -1,0 +1,24 @@
+"""What Hydra's launchers are told."""
+
+from __future__ import annotations
+
+import os
+
+from omegaconf import DictConfig
+
+from fit.errors import UserError
+
+
+def cells_at_once(launcher: DictConfig) -> int:
+    """Cells that a launcher of this config starts at once: its n_jobs as joblib counts them, 1 where it has none.
+
+    UserError where n_jobs is no such number.
+    """
+    jobs = launcher.get("n_jobs")
+    if jobs is None:
+        return 1
+    if jobs == 0:
+        raise UserError(
+            "hydra.launcher.n_jobs is 0; it must be a number of cells at once from 1 up, or -1 for one a core"
+        )
+    return int(jobs) if jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + int(jobs))
