@@ -9,7 +9,9 @@ from pathlib import Path
 from fit.errors import UserError
 from scaling_runs.config import Config
 from scaling_runs.data import Batches, validation_windows
+from scaling_runs.data.config import BYTES
 from scaling_runs.data.prepare import find_prepared, prepare
+from scaling_runs.data.tokens import BYTE_SEPARATOR
 from scaling_runs.estimate import Estimate, estimate_plan
 from scaling_runs.plan import CorpusSize, Plan, plan_single, plan_sweep, require_law
 from scaling_runs.runtime import PREPARING_TIMEOUT, default_precision, from_rank_0, rank, wait_for_ranks
@@ -91,4 +93,6 @@ def _declared(config: Config) -> CorpusSize:
             f"data set '{data.hf_path}' is not prepared in '{Path(data.cache_dir)}'; for a dry run without it declare "
             f"data.vocab_size and data.train_tokens"
         )
-    return CorpusSize("declared", data.vocab_size, data.train_tokens)
+    # bytes have a vocabulary of their own, whatever that of the tokeniser which the config declares
+    vocab_size = BYTE_SEPARATOR + 1 if data.tokenizer == BYTES else data.vocab_size
+    return CorpusSize("declared", vocab_size, data.train_tokens)

@@ -104,6 +104,8 @@ def test_a_dry_run_of_a_data_set_that_is_not_here_takes_what_its_config_declares
         UserError, match=r"is not prepared .* declare data\.vocab_size and data\.train_tokens"
     ):
         make_plan(config_of(*options, "data.train_tokens=null"))
+    as_bytes = make_plan(config_of(*options, "data.tokenizer=bytes"))
+    assert as_bytes.corpus.vocab_size == 257
 
 
 @pytest.mark.parametrize("store", ["file", "file/below"])
