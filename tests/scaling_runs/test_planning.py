@@ -123,7 +123,13 @@ def test_a_dry_run_tells_of_a_file_in_the_stores_place(
 
 def test_a_data_set_of_the_hub_has_to_be_named(tmp_path: Path) -> None:
     """Truth: the sentence names the option; a default would hand its configuration on to any other data set."""
-    options = ["sweep=isoflop_small", "data=hf", "data.tokenizer=bytes", "dry_run=true", f"data.cache_dir={tmp_path}"]
+    options = [
+        "sweep=isoflop_small",
+        "data=hf",
+        "data.tokenizer=bytes",
+        "dry_run=true",
+        f"data.cache_dir={tmp_path}",
+    ]
     with pytest.raises(UserError, match=r"data\.hf_path is not set"):
         make_plan(config_of(*options))
     named = config_of(*options, "data.hf_path=owner/name")
