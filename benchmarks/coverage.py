@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fit.axis import fit_axis
 from fit.diagnostics import OFF_CENTRE, SHALLOW
+from fit.diagnostics.valleys import place
 from fit.surface import Surface, fit_surface
 from fit.table import RunTable
 from fit.valley import fit_valley
@@ -166,8 +167,8 @@ def _well_posed(scenario: Scenario) -> bool:
         valley = fit_valley(table, float(budget), "tokens")
         if valley.optimum is None or valley.depth < SHALLOW * scenario.noise:
             return False
-        place = np.log(valley.optimum / valley.sizes.min()) / np.log(valley.sizes.max() / valley.sizes.min())
-        if not OFF_CENTRE <= place <= 1 - OFF_CENTRE:
+        share = place(valley)
+        if share is None or not OFF_CENTRE <= share <= 1 - OFF_CENTRE:
             return False
     return True
 

@@ -50,7 +50,8 @@ def fit_axis(
         return AxisFit(valleys, bootstrap, noise, None)
     if surface is None or smooth is None:
         return AxisFit(valleys, bootstrap, noise, _plain_law(table, usable, bootstrap.draws, noise))
-    return AxisFit(valleys, bootstrap, noise, _corrected_law(table, usable, bootstrap.draws, noise, surface))
+    law = _corrected_law(table, usable, bootstrap.draws, noise, surface, smooth)
+    return AxisFit(valleys, bootstrap, noise, law)
 
 
 def _plain_law(
@@ -69,14 +70,17 @@ def _corrected_law(
     draws: np.ndarray | None,
     noise: RunNoise | None,
     surface: Surface,
+    smooth: np.ndarray,
 ) -> PowerLaw:
-    """Less what a parabola on this grid, and the noise of the runs, make of the surface's optimum."""
+    """Less what a parabola on this grid, and the noise of the runs, make of the surface's optimum.
+
+    smooth: (n,) the surface's losses of the runs.
+    """
     bias = grid_bias(table, usable, surface, BudgetCurve.of(table))
     if bias is None:
         return _plain_law(table, usable, draws, noise)
     shift, covariance = bias.shift, None
     if noise is not None:
-        smooth = surface.loss(table.params, table.tokens)
         expected = [valley.parabola_of(smooth[table.budget == valley.budget]) for valley in usable]
         excess = [valley.minimum_excess(one, noise.sd) for valley, one in zip(usable, expected, strict=True)]
         shift = shift + np.array(excess)

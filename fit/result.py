@@ -77,7 +77,7 @@ def fit_to_dict(fit: IsoflopFit) -> dict[str, Any]:
 
 def write_fit(fit: IsoflopFit, path: Path) -> None:
     """Write contract 2 to a temporary name and rename."""
-    write_atomically(path, (json.dumps(fit_to_dict(fit), indent=1, allow_nan=False) + "\n").encode())
+    _write_json(fit_to_dict(fit), path)
 
 
 def comparison_to_dict(comparison: Comparison) -> dict[str, Any]:
@@ -97,8 +97,11 @@ def comparison_to_dict(comparison: Comparison) -> dict[str, Any]:
 
 def write_comparison(comparison: Comparison, path: Path) -> None:
     """Write `comparison_to_dict` to a temporary name and rename."""
-    content = json.dumps(comparison_to_dict(comparison), indent=1, allow_nan=False) + "\n"
-    write_atomically(path, content.encode())
+    _write_json(comparison_to_dict(comparison), path)
+
+
+def _write_json(content: dict[str, Any], path: Path) -> None:
+    write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -6,37 +6,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib import image
 
-from fit.cli import main
+from tests.fit.conftest import Run, Said
 from tests.simulated import TOKENS, Law, parabolas, rows_of, write_csv
 
 ROOT = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    error: str
-
-
-Run = Callable[..., Said]
-
-
-@pytest.fixture
-def fit(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: object) -> Said:
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Said(code, captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fit.losslaw import fit_loss_law, loss_law_to_dict
-from tests.fit.verbs.conftest import Run
+from tests.fit.conftest import Run
 from tests.simulated import write_csv
 
 

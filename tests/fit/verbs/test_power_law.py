@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fit.verbs.conftest import Run
+from tests.fit.conftest import Run
 from tests.simulated import write_csv
 
 X = np.geomspace(1, 1e4, 9)

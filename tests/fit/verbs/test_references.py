@@ -7,7 +7,7 @@ from pathlib import Path
 from fit.isoflop import fit_isoflop
 from fit.references import LAWS
 from fit.result import write_fit
-from tests.fit.verbs.conftest import Run
+from tests.fit.conftest import Run
 from tests.simulated import parabolas
 
 
