@@ -14,6 +14,8 @@ from fit.valley import Coefficients, Valley
 DEFAULT_RESAMPLES = 2000
 NORMAL = 1.959964
 """Half the width of the normal distribution's central 95%, in standard errors."""
+MANY = 1000
+"""Runs of one valley beyond which sums of their residuals are normal."""
 CHUNK = 2_000_000
 """Losses drawn at once, at most."""
 FREE = 1e-6
@@ -100,15 +102,23 @@ def _residuals(valley: Valley) -> np.ndarray:
 def _resampled_optima(
     valley: Valley, residuals: np.ndarray, resamples: int, random: np.random.Generator
 ) -> np.ndarray:
-    """(r,) minima; NaN where there is none inside the grid."""
-    fitted = valley.design @ np.asarray(valley.coefficients)
-    rows = max(1, CHUNK // len(fitted))
+    """(r,) minima; NaN where there is none inside the grid.
+
+    The draws go to the runs by their sizes, so that the order of the table's rows changes nothing.
+    """
+    operator, coefficients = valley.operator, np.asarray(valley.coefficients)
+    if len(valley.losses) > MANY:
+        root = np.sqrt(np.mean(residuals**2)) * np.linalg.cholesky(operator @ operator.T)
+        drawn = coefficients[:, None] + root @ random.standard_normal((3, resamples))
+        return np.exp(valley.minima_at(drawn))
+    operator = operator[:, np.lexsort((valley.losses, valley.sizes))]
+    ascending = np.sort(residuals)
+    rows = max(1, CHUNK // len(valley.losses))
     sizes = [min(rows, resamples - at) for at in range(0, resamples, rows)]
-    return np.exp(
-        np.concatenate(
-            [valley.minima_of(fitted + random.choice(residuals, size=(size, len(fitted)))) for size in sizes]
-        )
+    drawn = np.concatenate(
+        [operator @ random.choice(ascending, size=(size, len(valley.losses))).T for size in sizes], axis=1
     )
+    return np.exp(valley.minima_at(coefficients[:, None] + drawn))
 
 
 @dataclass(frozen=True)

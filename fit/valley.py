@@ -112,7 +112,11 @@ class Valley:
 
     def minima_of(self, losses: np.ndarray) -> np.ndarray:
         """(r,) ln size of the minimum for each of (r, n) other losses of the same runs; NaN where not inside."""
-        _, c1, c2 = self.operator @ losses.T
+        return self.minima_at(self.operator @ losses.T)
+
+    def minima_at(self, coefficients: np.ndarray) -> np.ndarray:
+        """(r,) ln size of the minimum of each of (3, r) parabolas; NaN where not inside the runs' range."""
+        _, c1, c2 = coefficients
         z = np.log(self.sizes[self.used] / self.centre)
         with np.errstate(divide="ignore", invalid="ignore"):
             bottom = -c1 / (2 * c2)
@@ -238,5 +242,8 @@ def _weights(sizes: np.ndarray, losses: np.ndarray, options: ParabolaOptions) ->
 
 
 def _different(sizes: np.ndarray) -> int:
-    """How many different sizes there are."""
-    return 1 + int(np.sum(np.diff(np.sort(np.log(sizes))) > SAME_SIZE))
+    """How many different sizes there are, MIN_SIZES at most; each is more than SAME_SIZE past the one before."""
+    ascending, count, at = np.sort(np.log(sizes)), 0, 0
+    while count < MIN_SIZES and at < len(ascending):
+        count, at = count + 1, int(np.searchsorted(ascending, ascending[at] + SAME_SIZE, side="right"))
+    return count

@@ -62,6 +62,16 @@ def test_noise_moves_an_off_centre_minimum_outwards_by_what_second_order_says() 
     assert valley.minimum_excess(valley.coefficients, 0.02) == pytest.approx(moved, rel=0.15)
 
 
+def test_runs_of_nearly_one_size_are_one_size_and_a_long_row_of_them_is_many() -> None:
+    """Truth: 5,000 sizes span 36x, though each is within a thousandth of the next; three pairs of twins, six runs."""
+    row = parabolas(sizes=5000, budgets=BUDGETS[:1])
+    assert fit_valley(row, BUDGETS[0], "tokens").optimum == pytest.approx(TOKENS(BUDGETS[0]))
+    for sizes, status in ((3, "ok"), (2, "too-few-sizes")):
+        twins = parabolas(sizes=sizes, budgets=BUDGETS[:1], seeds=2)
+        twins.tokens[::2] *= 1.0005
+        assert fit_valley(twins, BUDGETS[0], "tokens").status == status
+
+
 @pytest.mark.parametrize("window", [1.0, 0.5, float("nan")])
 def test_a_window_is_a_factor_above_one(window: float) -> None:
     with pytest.raises(UserError, match="a factor above 1 is expected"):
