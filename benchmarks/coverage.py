@@ -201,8 +201,36 @@ def _row(found: Coverage) -> str:
     )
 
 
+def _summary(results: Sequence[Coverage]) -> list[str]:
+    """The table of docs/fit.md: scenarios of one kind a row."""
+    lines = [
+        "| scenarios | how many | α | A | D* at 100x the top budget | α by the plain t interval | half width over the "
+        "oracle's |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for well, budgets, scatter in product((True, False), (4, 6, 10), (0.0, SCATTER)):
+        kind = [
+            one
+            for one in results
+            if (one.well_posed, one.scenario.budgets, one.scenario.scatter) == (well, budgets, scatter)
+        ]
+        if not kind:
+            continue
+        name = f"{'well' if well else 'ill'}-posed, {budgets} budgets{', scatter' * bool(scatter)}"
+        shares = [_range([getattr(one, of) for one in kind]) for of in ("exponent", "coefficient", "prediction")]
+        plain = [one.plain for one in kind]
+        ratio = np.nanmedian([one.half_width / one.oracle for one in kind])
+        cells = (name, len(kind), *shares, f"{min(plain):.1%} to {max(plain):.1%}", f"{ratio:.2f}")
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines
+
+
+def _range(shares: list[float]) -> str:
+    return f"{min(shares):.1%} to {max(shares):.1%}, mean {np.mean(shares):.1%}"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table, a scenario a row, then one line of JSON."""
+    """Print a scenario a row, then a row for each kind of them, then one line of JSON."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -221,6 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for job in jobs:
             results.append(job.result())
             print(_row(results[-1]), flush=True)
+    print("\n".join(["", *_summary(results), ""]))
     print(json.dumps({"benchmark": "coverage", "results": [asdict(result) for result in results]}))
 
 

@@ -28,6 +28,9 @@ from fit.table import RunTable, SetAside
 from fit.unused import unused_runs
 from fit.valley import AXES, MIN_SIZES, Axis, ParabolaOptions, Valley
 
+MOST_BUDGETS = 1000
+"""More than any experiment has; a column of each run's own FLOPs, taken for budgets, would keep a fit busy for hours."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -85,9 +88,11 @@ def fit_isoflop(
     predict: FLOPs at which optimal tokens and params, and the lowest loss, are wanted. options: which runs a parabola
     is fitted to, and how much each counts. curves: learning curves, whose envelope is one approach more. resamples: of
     the bootstrap, seeded by `seed`; the headline intervals need none.
-    UserError where no budget has three sizes, or fewer than two have a usable minimum in tokens.
+    UserError where no budget has three sizes, fewer than two have a usable minimum in tokens, or there are more than
+    MOST_BUDGETS.
     """
     options = options or ParabolaOptions()
+    _require_few_budgets(table)
     surface = fit_surface(table.params, table.tokens, table.loss) if len(table) > UNKNOWNS else None
     through = None if surface is None else surface.surface
     axes = {
@@ -158,6 +163,15 @@ def _budget(table: RunTable, flops: float, i: int, axes: dict[Axis, AxisFit]) ->
         optimum_ci95={axis: fitted.bootstrap.optimum_ci95[i] for axis, fitted in axes.items()},
         lost={axis: fitted.bootstrap.lost[i] for axis, fitted in axes.items()},
     )
+
+
+def _require_few_budgets(table: RunTable) -> None:
+    if len(table.budgets) > MOST_BUDGETS:
+        raise UserError(
+            f"'{table.source}' has {len(table.budgets)} budgets among {len(table)} runs, more than the "
+            f"{MOST_BUDGETS} that are expected; name the nominal budgets' column with --column budget=NAME, or leave "
+            f"it out of the table, so that budgets are found as clusters of log FLOPs"
+        )
 
 
 def _require_law(table: RunTable, tokens: AxisFit) -> None:

@@ -187,6 +187,12 @@ def test_no_budget_with_three_sizes_is_an_error_that_says_what_to_do() -> None:
         fit_isoflop(parabolas(sizes=2))
 
 
+def test_a_column_of_each_runs_own_flops_is_no_column_of_budgets() -> None:
+    """Truth: the numbers of budgets and runs, before anything is fitted."""
+    with pytest.raises(UserError, match=r"has 3000 budgets among 6000 runs.*--column budget=NAME"):
+        fit_isoflop(parabolas(budgets=tuple(np.geomspace(1e18, 1e21, 3000)), sizes=2))
+
+
 @pytest.mark.parametrize("budgets", [BUDGETS[:1], BUDGETS[:2]])
 def test_fewer_than_two_usable_budgets_are_an_error_that_names_each(budgets: tuple[float, ...]) -> None:
     runs = with_losses(parabolas(budgets=budgets), budgets[0], -(np.linspace(-1, 1, 7) ** 2) + 5)
