@@ -25,10 +25,11 @@ register()
 @hydra.main(version_base="1.3", config_path="configs", config_name="config")
 def main(config: DictConfig) -> None:
     """One job: the cell that a sweep names, or the one that budget= and model.width= describe."""
-    from scaling_runs.job import run_job  # torch is loaded here, so that a misspelt option is told at once
-
     with plain_errors() if config.sweep is None else nullcontext():  # a sweep hears of what its cells raise
-        run_job(typed(config))
+        settings = typed(config)
+        from scaling_runs.job import run_job  # loads torch, for which a misspelt option need not wait
+
+        run_job(settings)
 
 
 if __name__ == "__main__":

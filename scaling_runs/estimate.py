@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from models.factory import build_model
 from models.flops import forward_flops_per_token, train_flops_per_token
-from models.loss import NextTokenLoss
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.hardware import TYPICAL_MFU, gpu, peak_flops_per_s, workers
@@ -98,6 +96,9 @@ class _Trials:
 
 def _trial(spec: CellSpec, threads: int) -> tuple[float, float]:
     """(seconds a step, seconds an evaluated token) on this CPU."""
+    from models.factory import build_model  # loads transformers, for whose seconds only a trial need wait
+    from models.loss import NextTokenLoss
+
     with _threads(threads):
         runtime = Runtime(precision=spec.precision)
         model = build_model(spec.shape, seq_len=spec.seq_len, seed=0, init_std=spec.recipe.init_std)

@@ -14,9 +14,7 @@ import torch
 from torch.optim import Optimizer
 
 from fit.errors import UserError
-from models.factory import build_model
 from models.flops import train_flops_per_token
-from models.loss import NextTokenLoss
 from scaling_runs.checkpoint import SaveClock, load_checkpoint, save_checkpoint
 from scaling_runs.data import Batches, Corpus, validation_windows
 from scaling_runs.optim import build_optimizers, set_lr
@@ -56,6 +54,9 @@ def train_cell(
     each record of the curve: those of earlier attempts first, then each once it is written. Raises CellFailed where
     the loss or the gradient is no number.
     """
+    from models.factory import build_model  # loads transformers, for whose seconds only training need wait
+    from models.loss import NextTokenLoss
+
     torch.manual_seed(spec.seed)
     model = build_model(
         spec.shape,

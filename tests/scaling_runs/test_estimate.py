@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fit.errors import UserError
+from models import factory
 from models.flops import forward_flops_per_token, train_flops_per_token
 from scaling_runs import estimate
 from scaling_runs.cell import Cell
@@ -131,7 +132,7 @@ def test_a_trial_that_fails_leaves_the_threads_too(
         raise MemoryError
 
     before = torch.get_num_threads()
-    monkeypatch.setattr(estimate, "build_model", out_of_memory)
+    monkeypatch.setattr(factory, "build_model", out_of_memory)
     with pytest.raises(MemoryError):
         estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(config, threads=before + 1), 1)
     assert torch.get_num_threads() == before
