@@ -19,6 +19,7 @@ from tests.launching import (
     extended,
     grid,
     launch,
+    launch_warm,
     results,
     side_by_side,
     text_options,
@@ -64,7 +65,7 @@ def test_a_sweep_tells_each_cell_in_a_line_where_there_is_no_terminal(sweep: Swe
     """Truth: six cells; each line has its number, loss and the share of FLOPs spent; no bar, no control characters."""
     lines = [line for line in sweep.ran.out.splitlines() if line.startswith("[")]
     told = [
-        re.match(r"\[(\d)/6\] \S+ FLOPs, w\d+-d2-h2, seed 0: loss (\S+) in .*% of the FLOPs", line)
+        re.match(r"\[(\d)/6\] \S+ FLOPs, w\d+-d1-h2, seed 0: loss (\S+) in .*% of the FLOPs", line)
         for line in lines
     ]
     assert [match and match.group(1) for match in told] == list("123456")
@@ -83,7 +84,7 @@ def test_the_run_table_keeps_its_contract(sweep: Sweep) -> None:
     assert set(CONTRACT) <= set(columns)
     order = [(float(row["budget"]), int(row["params"])) for row in table]
     assert order == sorted(order)
-    assert {budget for budget, _ in order} == {1e9, 2e9}
+    assert {budget for budget, _ in order} == {5e8, 1e9}
     for row in table:
         assert row["status"] == "finished"
         assert float(row["flops"]) == pytest.approx(float(row["budget"]), rel=0.03)
@@ -112,7 +113,7 @@ def again(base: Path, sweep: Sweep) -> Sweep:
     """The very same command, in a copy of the store."""
     store = base / "again"
     shutil.copytree(sweep.store, store)
-    return Sweep(launch(*grid(base, store)), store)
+    return Sweep(launch_warm(*grid(base, store)), store)
 
 
 def _row(sweep: Sweep, budget: str, width: str) -> dict[str, str]:
@@ -135,14 +136,16 @@ def test_another_budget_reuses_the_cells_that_still_apply(another: Sweep, sweep:
     before, after = results(sweep.store), results(another.store)
     assert len(after) == 9
     assert {cell: after[cell] for cell in before} == before
-    assert [row for row in another.rows() if row["budget"] != "1400000000.0"] == sweep.rows()
+    assert [row for row in another.rows() if row["budget"] != "700000000.0"] == sweep.rows()
     assert len([line for line in another.ran.out.splitlines() if line.startswith("[")]) == 3
 
 
 def test_one_cell_by_itself_is_the_sweeps_cell(base: Path, sweep: Sweep, tmp_path: Path) -> None:
     """Truth: the sweep's own row of that budget, width and seed: same id, same loss to the last bit."""
     options = [option for option in grid(base, tmp_path) if not option.startswith("sweep")]
-    ran = launch(*options, "model.width_step=4", "recipe.batch_exponent=0", "budget=1e9", "model.width=16")
+    ran = launch_warm(
+        *options, "model.min_depth=1", "recipe.batch_exponent=0", "budget=1e9", "model.width=16"
+    )
     assert (ran.code, ran.err) == (0, "")
     row = _row(sweep, "1000000000.0", "16")
     result = json.loads((tmp_path / "cells" / row["run_id"] / "result.json").read_text())

@@ -51,7 +51,7 @@ def test_llama_3s_own_points_give_its_published_law(llama3_points: Path) -> None
     assert law.exponent_ci95[0] < 0.537 < law.exponent_ci95[1]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     exponent=st.floats(0.2, 0.9),
     centre=st.floats(0.5, 2.0),

@@ -34,7 +34,7 @@ def test_what_the_table_sets_aside_comes_first_and_unusable_budgets_follow() -> 
     }
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(window=st.floats(4, 40), noise=st.floats(0, 0.02), seed=st.integers(0, 100))
 def test_used_and_unused_runs_are_all_runs(window: float, noise: float, seed: int) -> None:
     """Truth: the runs of nonzero weight in a valley with a minimum, of each axis; the grid spans 36x."""

@@ -10,7 +10,7 @@ import pytest
 from fit.errors import UserError
 from scaling_runs.config import Config
 from scaling_runs.planning import make_plan
-from tests.configs import config_of
+from tests.configs import config_of, plan_of
 from tests.scaling_runs.conftest import RealText
 
 SWEEP = ["sweep=isoflop_tiny", "val_tokens=4096"]
@@ -134,6 +134,6 @@ def test_a_data_set_of_the_hub_has_to_be_named(tmp_path: Path) -> None:
         make_plan(config_of(*options))
     named = config_of(*options, "data.hf_path=owner/name")
     assert named.data.hf_name is None
-    longest = max(cell.spec.tokens for cell in make_plan(named).plan.cells)
+    longest = max(cell.spec.tokens for cell in plan_of(*options, "data.hf_path=owner/name").cells)
     assert named.data.max_train_tokens is not None
     assert longest < named.data.max_train_tokens < 100 * longest
