@@ -204,8 +204,7 @@ def _row(found: Coverage) -> str:
 def _summary(results: Sequence[Coverage]) -> list[str]:
     """The table of docs/fit.md: scenarios of one kind a row."""
     lines = [
-        "| scenarios | how many | α | A | D* at 100x the top budget | α by the plain t interval | half width over the "
-        "oracle's |",
+        "| scenarios | how many | α | A | D* at 100x the top | α by the plain t | half width over the oracle's |",
         "|---|---|---|---|---|---|---|",
     ]
     for well, budgets, scatter in product((True, False), (4, 6, 10), (0.0, SCATTER)):
@@ -217,7 +216,9 @@ def _summary(results: Sequence[Coverage]) -> list[str]:
         if not kind:
             continue
         name = f"{'well' if well else 'ill'}-posed, {budgets} budgets{', scatter' * bool(scatter)}"
-        shares = [_range([getattr(one, of) for one in kind]) for of in ("exponent", "coefficient", "prediction")]
+        shares = [
+            _range([getattr(one, of) for one in kind]) for of in ("exponent", "coefficient", "prediction")
+        ]
         plain = [one.plain for one in kind]
         ratio = np.nanmedian([one.half_width / one.oracle for one in kind])
         cells = (name, len(kind), *shares, f"{min(plain):.1%} to {max(plain):.1%}", f"{ratio:.2f}")

@@ -15,7 +15,7 @@ from fit.axis import fit_axis
 from fit.bias import BudgetCurve
 from fit.curves import Curve
 from fit.envelope import fit_envelope
-from fit.powerlaw import PowerLaw
+from fit.powerlaw import BareLaw, PowerLaw
 from fit.statistics import Interval, ols, percentiles
 from fit.surface import UNKNOWNS, Surface, SurfaceFit, fit_surface, resampled_surfaces
 from fit.table import RunTable
@@ -34,20 +34,8 @@ class Approach:
     """One method's laws."""
 
     name: str
-    laws: Mapping[Axis, ApproachLaw]
+    laws: Mapping[Axis, BareLaw]
     """By axis; an axis without a law is missing."""
-
-
-@dataclass(frozen=True)
-class ApproachLaw:
-    """optimum = coefficient · C^exponent."""
-
-    coefficient: float
-    exponent: float
-    exponent_ci95: Interval | None
-
-    def value(self, flops: float) -> float:
-        return float(np.exp(np.log(self.coefficient) + self.exponent * np.log(flops)))
 
 
 def approaches(
@@ -106,29 +94,26 @@ def window_range(table: RunTable, axis: Axis, options: ParabolaOptions, asked: P
     return min(*exponents, asked.exponent), max(*exponents, asked.exponent)
 
 
-def _plain(law: PowerLaw) -> ApproachLaw:
+def _plain(law: PowerLaw) -> BareLaw:
     """With the interval that knows the scatter of the budgets alone, as papers print it."""
-    return ApproachLaw(law.coefficient, law.exponent, law.parts["between"])
+    return BareLaw(law.coefficient, law.exponent, law.parts["between"])
 
 
-def _corrected(law: PowerLaw) -> ApproachLaw:
-    return ApproachLaw(float(np.exp(law.line.value(0.0))), law.line.slope, law.exponent_ci95)
+def _corrected(law: PowerLaw) -> BareLaw:
+    return BareLaw(float(np.exp(law.line.value(0.0))), law.line.slope, law.exponent_ci95)
 
 
-def _parabola_laws(
-    table: RunTable, surface: Surface | None, options: ParabolaOptions
-) -> dict[Axis, ApproachLaw]:
+def _parabola_laws(table: RunTable, surface: Surface | None, options: ParabolaOptions) -> dict[Axis, BareLaw]:
     fitted = {axis: fit_axis(table, axis, surface=surface, options=options).law for axis in AXES}
     return {axis: _plain(law) for axis, law in fitted.items() if law is not None}
 
 
-def _envelope_laws(curves: Sequence[Curve], resamples: int, seed: int) -> dict[Axis, ApproachLaw]:
+def _envelope_laws(curves: Sequence[Curve], resamples: int, seed: int) -> dict[Axis, BareLaw]:
     envelope = fit_envelope(curves, resamples=min(resamples, ENVELOPE_RESAMPLES), seed=seed)
-    laws = {axis: envelope.laws[axis] for axis in AXES if axis in envelope.laws}
-    return {axis: ApproachLaw(law.coefficient, law.exponent, law.exponent_ci95) for axis, law in laws.items()}
+    return {axis: envelope.laws[axis] for axis in AXES if axis in envelope.laws}
 
 
-def _surface_laws(table: RunTable, surface: Surface, draws: np.ndarray) -> dict[Axis, ApproachLaw]:
+def _surface_laws(table: RunTable, surface: Surface, draws: np.ndarray) -> dict[Axis, BareLaw]:
     """The surface's optima on the runs' own budgets, and the line through them; (r, 5) draws give its interval.
 
     By C = 6·N·D the line is exact; where FLOPs are counted otherwise it is the law of these budgets.
@@ -137,6 +122,6 @@ def _surface_laws(table: RunTable, surface: Surface, draws: np.ndarray) -> dict[
     optima = BudgetCurve.of(table).log_optima(np.vstack([surface.unknowns, draws]), log_flops)
     lines = {axis: ols(log_flops, found) for axis, found in optima.items()}
     return {
-        axis: ApproachLaw(float(np.exp(line[0, 0])), float(line[0, 1]), percentiles(line[1:, 1]))
+        axis: BareLaw(float(np.exp(line[0, 0])), float(line[0, 1]), percentiles(line[1:, 1]))
         for axis, line in lines.items()
     }

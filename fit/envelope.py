@@ -16,26 +16,14 @@ import numpy as np
 from fit.aside import SetAside
 from fit.curves import Curve
 from fit.errors import UserError
-from fit.statistics import Interval, ols, percentiles
+from fit.powerlaw import BareLaw
+from fit.statistics import ols, percentiles
 
 POINTS = 1500
 """FLOPs at which the envelope is read, even in log C (Hoffmann et al., section 3.1)."""
 MIN_SIZES = 3
 """Where fewer sizes are under way, the lowest loss says nothing of an optimum between them."""
 DEFAULT_RESAMPLES = 500
-
-
-@dataclass(frozen=True)
-class EnvelopeLaw:
-    """optimum = coefficient · flops^exponent, by least squares in log space, with its bootstrap interval."""
-
-    coefficient: float
-    exponent: float
-    coefficient_ci95: Interval | None
-    exponent_ci95: Interval | None
-
-    def value(self, flops: float) -> float:
-        return float(np.exp(np.log(self.coefficient) + self.exponent * np.log(flops)))
 
 
 @dataclass(frozen=True)
@@ -52,7 +40,7 @@ class Envelope:
     """(p,) nats a token."""
     run_id: np.ndarray
     """(p,)"""
-    laws: dict[str, EnvelopeLaw]
+    laws: dict[str, BareLaw]
     """By axis: tokens, params."""
     at_edge: float
     """Share of the FLOPs read that were left out, because the run ahead is the smallest or the largest there, or there
@@ -176,6 +164,5 @@ def _resampled(grid: _Grid, random: np.random.Generator) -> dict[str, np.ndarray
     return _lines(grid, *_ahead(grid, np.isin(np.arange(len(grid.params)), drawn)))
 
 
-def _law(line: np.ndarray, draws: np.ndarray) -> EnvelopeLaw:
-    coefficient = percentiles(np.exp(draws[:, 0]))
-    return EnvelopeLaw(float(np.exp(line[0])), float(line[1]), coefficient, percentiles(draws[:, 1]))
+def _law(line: np.ndarray, draws: np.ndarray) -> BareLaw:
+    return BareLaw(float(np.exp(line[0])), float(line[1]), percentiles(draws[:, 1]))

@@ -29,7 +29,7 @@ from fit.unused import unused_runs
 from fit.valley import AXES, MIN_SIZES, Axis, ParabolaOptions, Valley
 
 MOST_BUDGETS = 1000
-"""More than any experiment has; a column of each run's own FLOPs, taken for budgets, would keep a fit busy for hours."""
+"""More than any experiment has: were each run's own FLOPs taken for its budget, a fit would be busy for hours."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,18 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class BareLaw:
+    """optimum = coefficient · C^exponent of one approach among others, and how sure its exponent is."""
+
+    coefficient: float
+    exponent: float
+    exponent_ci95: Interval | None
+
+    def value(self, flops: float) -> float:
+        return float(np.exp(np.log(self.coefficient) + self.exponent * np.log(flops)))
+
+
+@dataclass(frozen=True)
 class PowerLaw:
     """optimum = coefficient · flops^exponent, by ordinary least squares: the law as papers publish it.
 

@@ -118,10 +118,10 @@ def log_entries(data: bytes) -> Iterator[bytes]:
 
 
 def test_a_trained_cell_is_a_run_that_holds_its_curve_and_its_spec(text: RealText, tmp_path: Path) -> None:
-    """Truth: metrics.jsonl, the record: W&B's history is the same numbers, a row a step."""
+    """Truth: metrics.jsonl, the record: W&B's history is the same numbers, a row a step; sizes are the run table's."""
     config = offline(tmp_path, *text.options)
     spec = spec_for(text.corpus, steps=50)
-    run_cell(Store(tmp_path).add(spec), config)
+    row = run_cell(Store(tmp_path).add(spec), config)
     (logged,) = logged_runs(config)
     assert logged.run.run_id == spec.cell_id
     assert logged.run.run_group == "isoflop_tiny"
@@ -129,7 +129,9 @@ def test_a_trained_cell_is_a_run_that_holds_its_curve_and_its_spec(text: RealTex
     assert logged.exit_code == 0
     for name, value in json.loads(json.dumps(dataclasses.asdict(spec))).items():
         assert logged.config[name] == value
-    assert (logged.config["tokens"], logged.config["flops"]) == (spec.tokens, spec.flops)
+    assert {name: logged.config[name] for name in ("params", "tokens", "flops")} == {
+        name: row[name] for name in ("params", "tokens", "flops")
+    }
     rows: dict[float, Record] = {}
     for record in CellFolder(tmp_path / "cells" / spec.cell_id).curve():
         rows[record["step"]] = rows.get(record["step"], {}) | record
