@@ -7,6 +7,7 @@ import math
 import re
 import shutil
 import socket
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -103,17 +104,38 @@ def test_the_fit_in_the_file_is_that_of_the_table(sweep: Sweep) -> None:
         assert budget["params"]["optimum"] == pytest.approx(math.exp(vertex), rel=1e-6)
 
 
-@pytest.fixture(scope="module")
-def another(base: Path) -> Sweep:
-    return extended(base)
+@dataclass(frozen=True)
+class Further:
+    """What was run beside the small sweep, in stores of their own."""
+
+    another: Sweep
+    again: Sweep
+    one_cell: Sweep
 
 
 @pytest.fixture(scope="module")
-def again(base: Path, sweep: Sweep) -> Sweep:
-    """The very same command, in a copy of the store."""
-    store = base / "again"
-    shutil.copytree(sweep.store, store)
-    return Sweep(launch_warm(*grid(base, store)), store)
+def further(base: Path, sweep: Sweep) -> Further:
+    """A sweep of one budget more; the very same command, in a copy of the store; one cell by itself."""
+    same, alone = base / "again", base / "one-cell"
+    shutil.copytree(sweep.store, same)
+    one_cell = [option for option in grid(base, alone) if not option.startswith("sweep")]
+    of_cell = ["model.min_depth=1", "recipe.batch_exponent=0", "budget=1e9", "model.width=16"]
+    another, again, cell = side_by_side(
+        partial(extended, base),
+        lambda: Sweep(launch_warm(*grid(base, same)), same),
+        lambda: Sweep(launch_warm(*one_cell, *of_cell), alone),
+    )
+    return Further(another, again, cell)
+
+
+@pytest.fixture
+def another(further: Further) -> Sweep:
+    return further.another
+
+
+@pytest.fixture
+def again(further: Further) -> Sweep:
+    return further.again
 
 
 def _row(sweep: Sweep, budget: str, width: str) -> dict[str, str]:
@@ -140,19 +162,16 @@ def test_another_budget_reuses_the_cells_that_still_apply(another: Sweep, sweep:
     assert len([line for line in another.ran.out.splitlines() if line.startswith("[")]) == 3
 
 
-def test_one_cell_by_itself_is_the_sweeps_cell(base: Path, sweep: Sweep, tmp_path: Path) -> None:
+def test_one_cell_by_itself_is_the_sweeps_cell(further: Further, sweep: Sweep) -> None:
     """Truth: the sweep's own row of that budget, width and seed: same id, same loss to the last bit."""
-    options = [option for option in grid(base, tmp_path) if not option.startswith("sweep")]
-    ran = launch_warm(
-        *options, "model.min_depth=1", "recipe.batch_exponent=0", "budget=1e9", "model.width=16"
-    )
+    ran, store = further.one_cell.ran, further.one_cell.store
     assert (ran.code, ran.err) == (0, "")
     row = _row(sweep, "1000000000.0", "16")
-    result = json.loads((tmp_path / "cells" / row["run_id"] / "result.json").read_text())
+    result = json.loads((store / "cells" / row["run_id"] / "result.json").read_text())
     assert result["loss"] == float(row["loss"])
     assert f"loss {result['loss']:.4f} nats/token" in ran.out
-    assert str(tmp_path / "cells" / row["run_id"]) in ran.out
-    assert set(results(tmp_path)) == {row["run_id"]}
+    assert str(store / "cells" / row["run_id"]) in ran.out
+    assert set(results(store)) == {row["run_id"]}
 
 
 def test_wandbs_logs_are_where_the_sync_command_says(another: Sweep) -> None:

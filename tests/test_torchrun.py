@@ -14,6 +14,7 @@ from tests.launching import (
     Sweep,
     grid,
     launch,
+    launch_warm,
     reference,
     results,
     side_by_side,
@@ -44,7 +45,12 @@ def ranks(base: Path) -> dict[str, Sweep]:
         "uneven": (torchrun(2), [*grid(base, base / "ranks-uneven"), "recipe.batch_tokens=192"]),
     }
     ran = side_by_side(
-        *(partial(launch, *options, program=program) for program, options in commands.values())
+        *(
+            partial(launch_warm, *options)
+            if program == LAUNCH
+            else partial(launch, *options, program=program)
+            for program, options in commands.values()
+        )
     )
     return {name: Sweep(one, base / f"ranks-{name}") for name, one in zip(commands, ran, strict=True)}
 
