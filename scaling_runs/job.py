@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fit.errors import UserError
-from models.flops import FLOP_CONVENTIONS, PARAM_CONVENTION_OF, params, train_flops_per_token
+from models.flops import FLOP_CONVENTIONS, params, train_flops_per_token
 from scaling_runs.config import Config
 from scaling_runs.data import Corpus, load_corpus
 from scaling_runs.planning import make_plan
@@ -99,7 +99,6 @@ def _take(folder: CellFolder, runtime: Runtime, held: ExitStack) -> dict[str, An
 
 def result_row(spec: CellSpec, corpus: Corpus, result: Result, runtime: Runtime) -> dict[str, Any]:
     """The cell's row of the run table (contract 1), less its budget, which is the plan's to say."""
-    convention = PARAM_CONVENTION_OF[spec.flop_convention]
     flops = {
         f"flops_{name}": spec.tokens * train_flops_per_token(spec.shape, spec.seq_len, name)  # type: ignore[arg-type]
         for name in FLOP_CONVENTIONS
@@ -111,7 +110,7 @@ def result_row(spec: CellSpec, corpus: Corpus, result: Result, runtime: Runtime)
     return {
         "run_id": spec.cell_id,
         "flops": spec.flops,
-        "params": counts[f"params_{convention}"],
+        "params": spec.params,
         "tokens": spec.tokens,
         "loss": result.loss,
         "seed": spec.seed,

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from models.flops import FlopConvention, train_flops_per_token
+from models.flops import PARAM_CONVENTION_OF, FlopConvention, params, train_flops_per_token
 from models.shapes import Shape
 from scaling_runs.recipe import Recipe
 
@@ -42,6 +42,11 @@ class CellSpec:
     def tokens(self) -> int:
         """Tokens trained on, repeats included."""
         return self.steps * self.batch_tokens
+
+    @property
+    def params(self) -> int:
+        """Of the convention that goes with that of the FLOPs."""
+        return params(self.shape, self.seq_len, PARAM_CONVENTION_OF[self.flop_convention])
 
     @property
     def flops(self) -> int:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from models.flops import PARAM_CONVENTION_OF, params
 from scaling_runs.config import Config, TrackingConfig
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
@@ -41,8 +40,7 @@ def track_cell(config: Config, spec: CellSpec, runtime: Runtime) -> Iterator[Obs
     if config.tracking.mode == "off" or not runtime.is_main:
         yield lambda record: None
         return
-    counted = params(spec.shape, spec.seq_len, PARAM_CONVENTION_OF[spec.flop_convention])
-    sizes = {"flops": spec.flops, "tokens": spec.tokens, "params": counted}  # as in the run table
+    sizes = {"flops": spec.flops, "tokens": spec.tokens, "params": spec.params}  # as in the run table
     run = _Run(
         config,
         id=spec.cell_id,
