@@ -99,10 +99,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("table")
-    table = load_runs(parser.parse_args().table)
+    path = parser.parse_args().table
+    table = load_runs(path)
     surface = fit_surface(table.params, table.tokens, table.loss).surface
     if surface is None:
-        raise SystemExit(f"'{parser.parse_args().table}' has no surface")
+        raise SystemExit(f"'{path}' has no surface")
     fit_isoflop(table, resamples=10)  # imports
     scale = RESAMPLES / LOOPED
     large_s, peak_gb = large_table()

@@ -136,6 +136,12 @@ def grid(base: Path, store: Path) -> list[str]:
     return [*GRID, *text_options(base), f"store={store}", "tracking=off"]
 
 
+def one_cell(base: Path, store: Path) -> list[str]:
+    """One cell of that sweep, of width 16 at 1e9 FLOPs, by itself."""
+    options = [option for option in grid(base, store) if not option.startswith("sweep")]
+    return [*options, "model.min_depth=1", "recipe.batch_exponent=0", "budget=1e9", "model.width=16"]
+
+
 @cache
 def reference(base: Path) -> Sweep:
     """The small sweep, once a session, uninterrupted."""

@@ -21,6 +21,7 @@ from tests.launching import (
     grid,
     launch,
     launch_warm,
+    one_cell,
     results,
     side_by_side,
     text_options,
@@ -118,12 +119,10 @@ def further(base: Path, sweep: Sweep) -> Further:
     """A sweep of one budget more; the very same command, in a copy of the store; one cell by itself."""
     same, alone = base / "again", base / "one-cell"
     shutil.copytree(sweep.store, same)
-    one_cell = [option for option in grid(base, alone) if not option.startswith("sweep")]
-    of_cell = ["model.min_depth=1", "recipe.batch_exponent=0", "budget=1e9", "model.width=16"]
     another, again, cell = side_by_side(
         partial(extended, base),
         lambda: Sweep(launch_warm(*grid(base, same)), same),
-        lambda: Sweep(launch_warm(*one_cell, *of_cell), alone),
+        lambda: Sweep(launch_warm(*one_cell(base, alone)), alone),
     )
     return Further(another, again, cell)
 

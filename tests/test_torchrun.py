@@ -15,6 +15,7 @@ from tests.launching import (
     grid,
     launch,
     launch_warm,
+    one_cell,
     reference,
     results,
     side_by_side,
@@ -31,17 +32,15 @@ ADAMW = [
 ]
 """Ranks add up gradients in another order than one process: a difference in the last bit, which Muon, orthogonalising
 the nearly singular gradients of the narrowest models, makes thousands of times larger at each step."""
-ONE_CELL = ["model.min_depth=1", "recipe.batch_exponent=0", "budget=1e9", "model.width=16"]
 
 
 @pytest.fixture(scope="module")
 def ranks(base: Path) -> dict[str, Sweep]:
     """A sweep by two ranks and by one process, a cell by two ranks, and a batch of three that they cannot share."""
-    one_cell = [option for option in grid(base, base / "ranks-cell") if not option.startswith("sweep")]
     commands = {
         "sweep": (torchrun(2), [*grid(base, base / "ranks-sweep"), *ADAMW]),
         "alone": (LAUNCH, [*grid(base, base / "ranks-alone"), *ADAMW, ALONE]),
-        "cell": (torchrun(2), [*one_cell, *ONE_CELL]),
+        "cell": (torchrun(2), one_cell(base, base / "ranks-cell")),
         "uneven": (torchrun(2), [*grid(base, base / "ranks-uneven"), "recipe.batch_tokens=192"]),
     }
     ran = side_by_side(
