@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.configs import SWEEPS
+from tests.contract import assert_in_contract, read_json
 from tests.launching import (
     Ran,
     Sweep,
@@ -95,7 +96,8 @@ def test_the_run_table_keeps_its_contract(sweep: Sweep) -> None:
 
 def test_the_fit_in_the_file_is_that_of_the_table(sweep: Sweep) -> None:
     """Truth: three points determine a parabola; its vertex by the closed form of divided differences."""
-    fit = json.loads((sweep.folder / "fit.json").read_text())
+    fit = read_json(sweep.folder / "fit.json")
+    assert_in_contract(fit)
     for budget in fit["budgets"]:
         runs = [row for row in sweep.rows() if float(row["budget"]) == budget["flops"]]
         x1, x2, x3 = (math.log(float(row["params"])) for row in runs)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from tests.contract import assert_in_contract, read_json
 from tests.fit.conftest import Run, Said
 from tests.simulated import TOKENS, Law, parabolas, rows_of, write_csv
 
@@ -44,7 +45,8 @@ def test_isoflop_prints_writes_and_draws(fit: Run, runs: Path, tmp_path: Path) -
     said = fit("isoflop", runs, "--predict", "3.8e25", "1e20", "--json", json_file, "--figure", figure)
     assert (said.code, said.error) == (0, "")
     assert "Laws, optimum = A·C^α" in said.out
-    content = json.loads(json_file.read_text())
+    content = read_json(json_file)
+    assert_in_contract(content)
     assert [prediction["flops"] for prediction in content["predictions"]] == [3.8e25, 1e20]
     low, high = content["predictions"][0]["tokens"]["ci95"]
     assert low < 16.3e12 < high

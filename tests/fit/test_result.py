@@ -2,82 +2,24 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
 from fit.compare import compare_fits
 from fit.errors import UserError
 from fit.isoflop import fit_isoflop
 from fit.result import comparison_to_dict, fit_to_dict, write_atomically, write_comparison, write_fit
 from fit.table import RunTable, SetAside
-from tests.simulated import BUDGETS, parabolas
-
-SHAPE: dict[str, Any] = {
-    "schema": int,
-    "method": str,
-    "budgets": [
-        {
-            "flops": float,
-            "runs": int,
-            "used": int,
-            "tokens": {"optimum": float, "ci95": [float]},
-            "params": {"optimum": float, "ci95": [float]},
-            "loss": float,
-            "r2": float,
-            "interior": bool,
-            "warnings": [str],
-        }
-    ],
-    "laws": {
-        axis: {
-            "coefficient": float,
-            "exponent": float,
-            "exponent_ci95": [float],
-            "coefficient_ci95": [float],
-            "intervals": {"within": [float], "between": [float], "leave_one_out": [float]},
-        }
-        for axis in ("tokens", "params")
-    },
-    "predictions": [
-        {
-            "flops": float,
-            "tokens": {"value": float, "ci95": [float]},
-            "params": {"value": float, "ci95": [float]},
-            "loss": object,
-        }
-    ],
-    "reference": {"name": str, "exponent": float, "coefficient": float, "exponent_inside_ci95": bool},
-    "backtest": {"held_out_flops": float, "tokens_ratio": float, "loss_error": object},
-    "warnings": [{"code": str, "text": str, "budget": object}],
-}
-"""Contract 2 of the design, key by key; a list stands for any number of its one element."""
-
-
-def assert_shaped(value: Any, shape: Any, where: str = "fit") -> None:
-    if isinstance(shape, dict):
-        assert set(shape) <= set(value), where
-        for key, inner in shape.items():
-            assert_shaped(value[key], inner, f"{where}.{key}")
-    elif isinstance(shape, list):
-        assert isinstance(value, list), where
-        for item in value:
-            assert_shaped(item, shape[0], f"{where}[]")
-    else:
-        assert isinstance(value, shape), where
-
-
-def strict(text: str) -> Any:
-    """JSON as its standard has it: without NaN and Infinity."""
-
-    def refuse(constant: str) -> NoReturn:
-        raise AssertionError(f"{constant} is no JSON")
-
-    return json.loads(text, parse_constant=refuse)
+from fit.valley import ParabolaOptions
+from tests.contract import SCHEMA, assert_in_contract, read_json
+from tests.simulated import BUDGETS, Surface, parabolas
 
 
 def noisy() -> RunTable:
@@ -89,8 +31,8 @@ def noisy() -> RunTable:
 def test_the_fit_has_every_key_of_its_contract(tmp_path: Path) -> None:
     """Truth: contract 2."""
     write_fit(fit_isoflop(noisy(), predict=[1e22], resamples=100), tmp_path / "fit.json")
-    content = strict((tmp_path / "fit.json").read_text())
-    assert_shaped(content, SHAPE)
+    content = read_json(tmp_path / "fit.json")
+    assert_in_contract(content)
     assert (content["schema"], content["method"]) == (1, "parabola")
     assert [budget["flops"] for budget in content["budgets"]] == list(BUDGETS)
     assert all(budget["runs"] == budget["used"] == 14 for budget in content["budgets"])
@@ -100,6 +42,84 @@ def test_the_fit_has_every_key_of_its_contract(tmp_path: Path) -> None:
         "coefficient": 0.299,
         "exponent_inside_ci95": True,
     }
+
+
+def bare() -> RunTable:
+    """Two budgets of three runs: a law without an interval."""
+    return parabolas(sizes=3, budgets=BUDGETS[:2])
+
+
+def undecided() -> RunTable:
+    """Two sizes in the first budget, a hill in the second, flat losses in the third; all models of one size."""
+    runs = parabolas()
+    loss, tokens = runs.loss.copy(), runs.tokens.copy()
+    tokens[:7] = [1e9] * 4 + [2e9] * 3
+    loss[7:14] = 5 - np.linspace(-1, 1, 7) ** 2
+    loss[14:21] = 3.0
+    return replace(runs, loss=loss, tokens=tokens, params=np.full(35, 1e9))
+
+
+def full() -> RunTable:
+    """Runs of a surface that are counted in two ways, one of them set aside."""
+    runs = Surface().runs(span=4, noise=0.003)
+    return replace(
+        runs,
+        params_under={"all": runs.params * 2, "body": runs.params},
+        params_convention="body",
+        flops_convention="exact",
+        set_aside=(SetAside("a", "flops is missing"),),
+    )
+
+
+@pytest.mark.parametrize("table", [bare, undecided, noisy, full])
+@pytest.mark.parametrize("options", [ParabolaOptions(), ParabolaOptions(10.0, "near", robust=True)])
+def test_every_fit_is_in_the_contract(
+    table: Callable[[], RunTable], options: ParabolaOptions, tmp_path: Path
+) -> None:
+    """Truth: the schema, which knows no key that it doesn't describe."""
+    fit = fit_isoflop(table(), options=options, predict=[1e22], resamples=20)
+    write_fit(fit, tmp_path / "fit.json")
+    assert_in_contract(read_json(tmp_path / "fit.json"))
+
+
+def test_the_schema_is_one_and_says_what_every_fit_holds() -> None:
+    """Truth: JSON Schema's own; and the keys of the first version, which readers rely on."""
+    Draft202012Validator.check_schema(SCHEMA)
+    assert {
+        "schema",
+        "method",
+        "budgets",
+        "laws",
+        "predictions",
+        "reference",
+        "backtest",
+        "warnings",
+    } <= set(SCHEMA["required"])
+    assert {"flops", "runs", "used", "tokens", "params", "loss", "r2", "interior", "warnings"} <= set(
+        SCHEMA["$defs"]["budget"]["required"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["schema"], 2, "1 was expected"),
+        (["laws", "tokens", "coefficient"], None, "None is not of type 'number'"),
+        (["laws", "tokens", "exponent_ci95"], [0.5], "is not valid under any of the given schemas"),
+        (["budgets", 0, "tokens", "status"], "fine", "'fine' is not one of"),
+        (["budgets", 0, "used"], -1, "-1 is less than the minimum of 0"),
+        (["warnings"], [{"code": "Edge", "text": "", "budget": None}], "does not match"),
+        (["extra"], 1, "'extra' was unexpected"),
+    ],
+)
+def test_what_is_not_in_the_contract_is_found(path: list[str | int], value: Any, message: str) -> None:
+    content = deepcopy(fit_to_dict(fit_isoflop(noisy(), resamples=0)))
+    there: Any = content
+    for key in path[:-1]:
+        there = there[key]
+    there[path[-1]] = value
+    with pytest.raises(AssertionError, match=message):
+        assert_in_contract(content)
 
 
 def test_what_is_written_is_what_was_found() -> None:
@@ -126,17 +146,9 @@ def test_a_parabola_can_be_drawn_from_the_json_alone() -> None:
 
 
 def test_what_is_not_known_is_null_and_never_nan(tmp_path: Path) -> None:
-    """Two sizes in the first budget, a hill in the second, flat losses in the third; all models of one size."""
-    runs = parabolas()
-    loss, tokens = runs.loss.copy(), runs.tokens.copy()
-    tokens[:7] = [1e9] * 4 + [2e9] * 3
-    loss[7:14] = 5 - np.linspace(-1, 1, 7) ** 2
-    loss[14:21] = 3.0
-    fit = fit_isoflop(
-        replace(runs, loss=loss, tokens=tokens, params=np.full(35, 1e9)), predict=[1e22], resamples=20
-    )
+    fit = fit_isoflop(undecided(), predict=[1e22], resamples=20)
     write_fit(fit, tmp_path / "fit.json")
-    content = strict((tmp_path / "fit.json").read_text())
+    content = read_json(tmp_path / "fit.json")
     assert [budget["tokens"]["status"] for budget in content["budgets"]] == [
         "too-few-sizes",
         "opens-downward",
@@ -153,7 +165,7 @@ def test_what_is_not_known_is_null_and_never_nan(tmp_path: Path) -> None:
 
 
 def test_without_an_interval_nothing_is_inside_or_outside_it() -> None:
-    fit = fit_isoflop(parabolas(sizes=3, budgets=BUDGETS[:2]))
+    fit = fit_isoflop(bare())
     content = fit_to_dict(fit)
     assert content["laws"]["tokens"]["exponent_ci95"] is None
     assert content["reference"]["exponent_inside_ci95"] is None
@@ -190,15 +202,15 @@ def test_a_comparison_is_written_whole_with_what_is_not_known_as_null(tmp_path: 
     """Truth: the comparison's own values; laws on two budgets of three runs have no interval."""
     comparison = compare_fits(fit_isoflop(noisy()), fit_isoflop(parabolas(noise=0.004, seed=5)), [1e20])
     write_comparison(comparison, tmp_path / "both.json")
-    content, law = strict((tmp_path / "both.json").read_text()), comparison.laws["tokens"]
+    content, law = read_json(tmp_path / "both.json"), comparison.laws["tokens"]
     assert law is not None
     written = content["laws"]["tokens"]
     assert (content["schema"], content["first"]) == (1, {"source": "simulated", "runs": 70})
     assert written["exponent"]["difference"] == law.exponent.value
     assert tuple(written["exponent"]["ci95"]) == law.exponent.ci95
     assert (written["optima"][0]["flops"], written["optima"][0]["ratio"]) == (1e20, law.ratios[0].value)
-    bare = fit_isoflop(parabolas(sizes=3, budgets=BUDGETS[:2]))
-    unknown = comparison_to_dict(compare_fits(bare, bare))["laws"]["tokens"]
+    small = fit_isoflop(bare())
+    unknown = comparison_to_dict(compare_fits(small, small))["laws"]["tokens"]
     assert (unknown["told_apart"], unknown["p_value"], unknown["exponent"]["ci95"]) == (None, None, None)
     assert unknown["exponent"]["degrees_of_freedom"] is None
 
