@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -10,14 +12,14 @@ import pytest
 
 from tests.launching import (
     ALONE,
-    LAUNCH,
+    Ran,
     Sweep,
     grid,
     launch,
+    launch_ranks,
     launch_warm,
     one_cell,
     reference,
-    results,
     side_by_side,
     torchrun,
 )
@@ -34,29 +36,32 @@ ADAMW = [
 the nearly singular gradients of the narrowest models, makes thousands of times larger at each step."""
 
 
+@dataclass(frozen=True)
+class Ranks:
+    """Sweeps by two ranks and by one process, a cell by two ranks, and a batch of three that they cannot share."""
+
+    together: Sweep
+    alone: Sweep
+    cell: list[Ran]
+    uneven: list[Ran]
+
+
 @pytest.fixture(scope="module")
-def ranks(base: Path) -> dict[str, Sweep]:
-    """A sweep by two ranks and by one process, a cell by two ranks, and a batch of three that they cannot share."""
-    commands = {
-        "sweep": (torchrun(2), [*grid(base, base / "ranks-sweep"), *ADAMW]),
-        "alone": (LAUNCH, [*grid(base, base / "ranks-alone"), *ADAMW, ALONE]),
-        "cell": (torchrun(2), one_cell(base, base / "ranks-cell")),
-        "uneven": (torchrun(2), [*grid(base, base / "ranks-uneven"), "recipe.batch_tokens=192"]),
-    }
-    ran = side_by_side(
-        *(
-            partial(launch_warm, *options)
-            if program == LAUNCH
-            else partial(launch, *options, program=program)
-            for program, options in commands.values()
-        )
+def ranks(base: Path) -> Ranks:
+    """torchrun itself starts the sweep; the others' ranks start warm, with torchrun's variables."""
+    together, alone = base / "ranks-sweep", base / "ranks-alone"
+    swept, by_one, cell, uneven = side_by_side(
+        partial(launch, *grid(base, together), *ADAMW, program=torchrun(2)),
+        partial(launch_warm, *grid(base, alone), *ADAMW, ALONE),
+        partial(launch_ranks, 2, *one_cell(base, base / "ranks-cell")),
+        partial(launch_ranks, 2, *grid(base, base / "ranks-uneven"), "recipe.batch_tokens=192"),
     )
-    return {name: Sweep(one, base / f"ranks-{name}") for name, one in zip(commands, ran, strict=True)}
+    return Ranks(Sweep(swept, together), Sweep(by_one, alone), cell, uneven)
 
 
-def test_two_ranks_train_the_cells_of_one_process(ranks: dict[str, Sweep]) -> None:
+def test_two_ranks_train_the_cells_of_one_process(ranks: Ranks) -> None:
     """Truth: the run table of one process: same cells, same tokens, losses within 1e-4."""
-    together, alone = ranks["sweep"], ranks["alone"]
+    together, alone = ranks.together, ranks.alone
     assert (together.ran.code, alone.ran.code) == (0, 0)
     for two, one in zip(together.rows(), alone.rows(), strict=True):
         assert (two["run_id"], two["tokens"], two["flops"]) == (one["run_id"], one["tokens"], one["flops"])
@@ -64,9 +69,9 @@ def test_two_ranks_train_the_cells_of_one_process(ranks: dict[str, Sweep]) -> No
         assert (two["ranks"], one["ranks"]) == ("2", "1")
 
 
-def test_rank_0_alone_has_the_terminal_and_the_files(ranks: dict[str, Sweep]) -> None:
+def test_rank_0_alone_has_the_terminal_and_the_files(ranks: Ranks) -> None:
     """Truth: each line of the report once, and the files and the curves' steps of a sweep in one process."""
-    together, alone = ranks["sweep"], ranks["alone"]
+    together, alone = ranks.together, ranks.alone
     for line in ("6 cells,", "Optima,", "Laws,", "files:", "[1/6]", "[6/6]"):
         assert together.ran.out.count(line) == 1
     assert "Traceback" not in together.ran.err
@@ -85,26 +90,28 @@ def _steps(store: Path, cell_id: str) -> list[int]:
     return [json.loads(line)["step"] for line in lines]
 
 
-def test_two_ranks_train_one_cell(base: Path, ranks: dict[str, Sweep]) -> None:
+def test_two_ranks_train_one_cell(base: Path, ranks: Ranks) -> None:
     """Truth: the same cell in the sweep of one process a cell, trained with Muon."""
-    one, alone = ranks["cell"], reference(base)
-    assert one.ran.code == 0
-    row = next(row for row in alone.rows() if (row["budget"], row["width"]) == ("1000000000.0", "16"))
-    result = json.loads((one.store / "cells" / row["run_id"] / "result.json").read_text())
+    first, second = ranks.cell
+    assert (first.code, second.code) == (0, 0)
+    row = next(
+        row for row in reference(base).rows() if (row["budget"], row["width"]) == ("1000000000.0", "16")
+    )
+    result = json.loads((base / "ranks-cell" / "cells" / row["run_id"] / "result.json").read_text())
     assert (result["optimizer"], result["ranks"]) == ("muon", 2)
     assert result["loss"] == pytest.approx(float(row["loss"]), abs=1e-4)
-    assert one.ran.out.count("nats/token") == 1
+    assert first.out.count("nats/token") == 1
+    assert second.out == ""
 
 
 def test_ranks_that_cannot_share_the_batch_are_refused_once_and_before_training(
-    ranks: dict[str, Sweep],
+    base: Path, ranks: Ranks
 ) -> None:
-    """Truth: three sequences over two ranks; torchrun adds words of its own to the sentence."""
-    uneven = ranks["uneven"]
-    assert uneven.ran.code != 0
-    errors = [line for line in uneven.ran.err.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert "a batch of 3 sequences" in errors[0]
-    assert "does not divide over 2 ranks; start a number of ranks that divides it" in errors[0]
-    assert results(uneven.store) == {}
-    assert not (uneven.store / "cells").exists()
+    """Truth: three sequences over two ranks."""
+    first, second = ranks.uneven
+    assert (first.code, second.code, second.err) == (2, 2, "")
+    assert re.match(
+        r"error: a batch of 3 sequences .* does not divide over 2 ranks; start a number of", first.err
+    )
+    assert first.err.count("\n") == 1
+    assert not (base / "ranks-uneven" / "cells").exists()
