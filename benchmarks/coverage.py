@@ -1,6 +1,6 @@
 """How often the headline 95% intervals hold the truth, on simulated experiments whose law is known.
 
-    python benchmarks/coverage.py                       # all scenarios, 500 experiments each: 40 minutes of 2 cores
+    python benchmarks/coverage.py                       # all scenarios, 500 experiments each: 45 minutes of 2 cores
     python benchmarks/coverage.py --experiments 100     # quicker, rougher
 
 An experiment is a grid of budgets and sizes on the surface of Hoffmann et al. (arXiv 2203.15556, eq. 10) with Gaussian
@@ -9,6 +9,10 @@ tokens at 100 times the largest budget and its coefficient are known in closed f
 project's own diagnostics would say so of a typical experiment: its noise-free valley is shallower than twice the noise,
 or its minimum lies in the outer fifth of the grid, at one budget or more. `oracle` is the half width of an interval
 that knows the noise, the scatter and the bias, and has nothing to estimate but the line.
+
+The standard deviation of a share of 500 is 1.0%, so that of some 400 shares a few dozen lie outside their bounds by
+chance. Scenarios with such a share are simulated afresh, with 4,000 experiments each (0.3%), and those shares are what
+is said of them: new draws know nothing of what chance they were chosen by.
 """
 
 from __future__ import annotations
@@ -45,6 +49,8 @@ FAR = 4.0
 SCATTER = 0.1
 """Standard deviation of ln(optimum) over budgets."""
 NORMAL = 1.959964
+WELL, ILL = (0.93, 0.97), (0.9, 1.0)
+"""Bounds of the share of intervals that hold the truth."""
 GRIDS = {
     "centred": (1.0, 1.0),
     "off-centre": (OFF, OFF),
@@ -83,6 +89,11 @@ class Coverage:
     half_width: float
     """Median, of the exponent's interval."""
     oracle: float
+
+    @property
+    def within_bounds(self) -> bool:
+        low, high = WELL if self.well_posed else ILL
+        return all(low <= share <= high for share in (self.exponent, self.coefficient, self.prediction))
 
 
 SCENARIOS = tuple(
@@ -230,15 +241,8 @@ def _range(shares: list[float]) -> str:
     return f"{min(shares):.1%} to {max(shares):.1%}, mean {np.mean(shares):.1%}"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a scenario a row, then a row for each kind of them, then one line of JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--experiments", type=int, default=500)
-    parser.add_argument("--every", type=int, default=1, help="only each n-th scenario")
-    options = parser.parse_args(arguments)
-    scenarios = SCENARIOS[:: options.every]
+def _cover_all(jobs: Sequence[tuple[Scenario, int, int]]) -> list[Coverage]:
+    """`cover` of each (scenario, experiments, seed), over all cores; prints a row each."""
     print(
         "| budgets | sizes | noise | grid | scatter | posed | α | A | prediction | plain t | half width | oracle | "
         "ratio | no law |"
@@ -246,12 +250,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     results = []
     with ProcessPoolExecutor() as pool:
-        jobs = [pool.submit(cover, scenario, options.experiments, i) for i, scenario in enumerate(scenarios)]
-        for job in jobs:
-            results.append(job.result())
-            print(_row(results[-1]), flush=True)
+        for found in pool.map(cover, *zip(*jobs, strict=True)):
+            results.append(found)
+            print(_row(found), flush=True)
+    return results
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a scenario a row, those outside their bounds again, a row for each kind of them, and a line of JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--experiments", type=int, default=500)
+    parser.add_argument(
+        "--again", type=int, default=4000, help="experiments of a scenario outside its bounds"
+    )
+    parser.add_argument("--every", type=int, default=1, help="only each n-th scenario")
+    options = parser.parse_args(arguments)
+    first = _cover_all(
+        [(scenario, options.experiments, i) for i, scenario in enumerate(SCENARIOS[:: options.every])]
+    )
+    outside = [
+        (found.scenario, options.again, len(SCENARIOS) + i)
+        for i, found in enumerate(first)
+        if not found.within_bounds
+    ]
+    print(f"\n{len(outside)} of {len(first)} outside their bounds, afresh:\n")
+    again = {found.scenario: found for found in (_cover_all(outside) if outside else [])}
+    results = [again.get(found.scenario, found) for found in first]
     print("\n".join(["", *_summary(results), ""]))
-    print(json.dumps({"benchmark": "coverage", "results": [asdict(result) for result in results]}))
+    print(
+        json.dumps(
+            {
+                "benchmark": "coverage",
+                "results": [asdict(found) for found in results],
+                "first": [asdict(found) for found in first if found.scenario in again],
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

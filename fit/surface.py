@@ -25,6 +25,8 @@ from fit.varpro import (
 Objective = Literal["squared", "huber"]
 OBJECTIVES: tuple[Objective, ...] = ("squared", "huber")
 UNKNOWNS = 5
+ROUNDING = 1e-12
+"""A size that adds a smaller share than this to the loss at the mean sizes adds nothing that fp64 could tell."""
 STARTS = 6
 """Low points of the scan that are descended from."""
 HUBER_DELTA = 1e-3
@@ -159,7 +161,8 @@ def surfaces_of(fits: Separable, params: np.ndarray, tokens: np.ndarray) -> tupl
         b = np.exp(np.log(v) + beta * np.mean(np.log(tokens)))
     margin = 1 + 1e-6
     inside = (fits.exponents > SMALLEST_EXPONENT * margin) & (fits.exponents < LARGEST_EXPONENT / margin)
-    usable = (u > 0) & (v > 0) & inside.all(axis=1)
+    adds = fits.coefficients[:, 1:] > _least_added(fits.coefficients)
+    usable = adds.all(axis=1) & inside.all(axis=1)
     return np.stack([floor, a, b, alpha, beta], axis=1), usable
 
 
@@ -254,11 +257,17 @@ def _about_mean(sizes: np.ndarray) -> np.ndarray:
     return np.asarray(logs - logs.mean())
 
 
+def _least_added(coefficients: np.ndarray) -> np.ndarray:
+    """(r, 1) nats that tell from none, of (r, 3) E, a and b at the mean sizes."""
+    return np.asarray(ROUNDING * coefficients.sum(axis=1, keepdims=True))
+
+
 def _why_none(found: Separable) -> str:
+    least = float(_least_added(found.coefficients)[0, 0])
     for name, coefficient, exponent in zip(
         ("params", "tokens"), found.coefficients[0, 1:], found.exponents[0], strict=True
     ):
-        if coefficient == 0:
+        if coefficient <= least:
             return f"the losses do not fall with {name}"
         if exponent >= LARGEST_EXPONENT / 1.001 or exponent <= SMALLEST_EXPONENT * 1.001:
             return f"the exponent of {name} runs to its bound of {exponent:.3g}: the runs do not determine it"

@@ -102,12 +102,16 @@ def test_optima_are_where_the_loss_is_lowest_on_a_budget() -> None:
         assert 6 * optima["params"] * optima["tokens"] == pytest.approx(flops)
 
 
-def test_losses_that_do_not_fall_with_a_size_have_no_surface() -> None:
-    runs = simulated.Surface().runs(span=6)
-    rising = 3 + 1e3 * runs.tokens**-0.3
-    found = fit_surface(runs.params, runs.tokens, rising)
+@pytest.mark.parametrize("axis", ["params", "tokens"])
+@pytest.mark.parametrize("exponent", [0.2, 0.3, 0.4])
+@pytest.mark.parametrize("span", [2, 6])
+def test_losses_that_do_not_fall_with_a_size_have_no_surface(axis: str, exponent: float, span: float) -> None:
+    """Truth: the losses know nothing of the other size; rounding is no reason to believe that they do."""
+    runs = simulated.Surface().runs(span=span)
+    sizes, other = (runs.tokens, "params") if axis == "tokens" else (runs.params, "tokens")
+    found = fit_surface(runs.params, runs.tokens, 3 + 1e3 * sizes**-exponent)
     assert found.surface is None
-    assert "params" in found.reason
+    assert f"the losses do not fall with {other}" == found.reason
 
 
 def test_five_runs_are_too_few_for_five_unknowns() -> None:
