@@ -14,7 +14,7 @@ run: $(READY)
 	$(BIN)/python launch.py sweep=isoflop_small
 
 test: $(READY)
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/models tests/fit tests/scaling_runs
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/models tests/fit tests/scaling_runs
 	$(BIN)/python -m pytest tests/test_*.py
 
 lint: $(READY)

@@ -15,7 +15,7 @@ DEFAULT_RESAMPLES = 2000
 NORMAL = 1.959964
 """Half the width of the normal distribution's central 95%, in standard errors."""
 MANY = 1000
-"""Runs of one valley beyond which sums of their residuals are normal."""
+"""Runs that a parabola is fitted to beyond which sums of their residuals are normal."""
 CHUNK = 2_000_000
 """Losses drawn at once, at most."""
 FREE = 1e-6
@@ -107,7 +107,7 @@ def _resampled_optima(
     The draws go to the runs by their sizes, so that the order of the table's rows changes nothing.
     """
     operator, coefficients = valley.operator, np.asarray(valley.coefficients)
-    if len(valley.losses) > MANY:
+    if np.count_nonzero(valley.used) > MANY:
         root = np.sqrt(np.mean(residuals**2)) * np.linalg.cholesky(operator @ operator.T)
         drawn = coefficients[:, None] + root @ random.standard_normal((3, resamples))
         return np.exp(valley.minima_at(drawn))

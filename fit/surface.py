@@ -106,7 +106,7 @@ def fit_surface(
     if len(loss) <= UNKNOWNS:
         raise UserError(f"a surface has {UNKNOWNS} unknowns and there are {len(loss)} runs; train more")
     x, y = _about_mean(params), _about_mean(tokens)
-    found = lowest(x, y, loss, np.ones_like(loss))
+    found = _lowest(x, y, loss)
     if objective == "huber":
         found = _huber(x, y, loss, found)
     residuals = loss - _fitted(found, x, y)
@@ -145,8 +145,9 @@ def resampled_surfaces(
     return np.concatenate(found)
 
 
-def lowest(x: np.ndarray, y: np.ndarray, loss: np.ndarray, weight: np.ndarray) -> Separable:
+def _lowest(x: np.ndarray, y: np.ndarray, loss: np.ndarray) -> Separable:
     """The lowest of the minima downhill of the low points of a scan; one fit."""
+    weight = np.ones_like(loss)
     starts = scan_exponents(x, y, loss, weight, STARTS)
     fits = fit_separable(x, y, np.repeat(loss[None], len(starts), axis=0), weight, starts)
     return _row(fits, int(np.argmin(fits.squares)))
