@@ -163,7 +163,7 @@ def surfaces_of(fits: Separable, params: np.ndarray, tokens: np.ndarray) -> tupl
     margin = 1 + 1e-6
     inside = (fits.exponents > SMALLEST_EXPONENT * margin) & (fits.exponents < LARGEST_EXPONENT / margin)
     adds = fits.coefficients[:, 1:] > _least_added(fits.coefficients)
-    usable = adds.all(axis=1) & inside.all(axis=1)
+    usable = np.all(adds & inside, axis=1)
     return np.stack([floor, a, b, alpha, beta], axis=1), usable
 
 
