@@ -15,7 +15,7 @@ import numpy as np
 
 from fit.statistics import Interval, student
 
-LEAST_SHARE = 0.65
+LEAST_SHARE = 0.6
 """However well the points lie on their line, the interval is no narrower than this share of what the known errors
 alone give: with few budgets a good line is partly luck. (At 1, four budgets without scatter would be covered 98.7
 times in 100.)"""

@@ -68,12 +68,12 @@ def test_two_points_have_the_interval_of_their_known_errors_or_none() -> None:
 
 
 def test_points_on_a_line_by_luck_do_not_shrink_the_interval_below_their_noise() -> None:
-    """Truth: 0.65 of the interval that the known errors alone give."""
+    """Truth: 0.6 of the interval that the known errors alone give."""
     line = random_effects(X, 1 + 0.5 * X, np.eye(5) * 0.01)
     ci95 = line.slope_ci95()
     assert ci95 is not None
     known = 1.959964 * 0.1 / np.sqrt(np.sum((X - X.mean()) ** 2))
-    assert (ci95[1] - ci95[0]) / 2 == pytest.approx(0.65 * known)
+    assert (ci95[1] - ci95[0]) / 2 == pytest.approx(0.6 * known)
 
 
 @pytest.mark.parametrize("points", [2, 3, 5])
