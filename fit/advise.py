@@ -10,10 +10,30 @@ from typing import Any
 
 from fit.errors import UserError
 from fit.references import LAWS, PublishedLaw, published_law
-from fit.statistics import Interval
+from fit.regression import Line, line_from_dict
+from fit.statistics import Interval, exp_interval
 
 FLOPS_PER_PARAM_TOKEN = 6
 """C = 6·N·D (Kaplan et al., arXiv 2001.08361, eq. 2.1)."""
+
+
+@dataclass(frozen=True)
+class AxisLaw:
+    """optimum = coefficient·C^exponent along one axis, as well as it is known."""
+
+    coefficient: float
+    exponent: float
+    exponent_ci95: Interval | None = None
+    line: Line | None = None
+    """Of one's own fit: what intervals of the optimum follow from."""
+    plain: tuple[float, float] | None = None
+    """(coefficient, exponent) by plain least squares, where the law is a corrected one."""
+
+    def value(self, flops: float) -> float:
+        return _power((self.coefficient, self.exponent), flops)
+
+    def value_ci95(self, flops: float) -> Interval | None:
+        return None if self.line is None else exp_interval(self.line.value_ci95(math.log(flops)))
 
 
 @dataclass(frozen=True)
@@ -22,12 +42,12 @@ class PlannerLaw:
 
     name: str
     source: str
-    tokens: tuple[float, float]
-    """(coefficient, exponent) of optimal tokens."""
-    params: tuple[float, float] | None
-    """Of optimal params, where the law has its own; else C = 6·N·D gives them."""
-    tokens_exponent_ci95: Interval | None
+    tokens: AxisLaw
+    params: AxisLaw | None
+    """Where the law has its own; else C = 6·N·D gives them."""
     flops_range: tuple[float, float] | None
+    flops_convention: str | None = None
+    """How the law's C is counted, where that is known."""
     note: str = ""
 
 
@@ -38,7 +58,9 @@ class Advice:
     law: PlannerLaw
     flops: float
     tokens: float
+    tokens_ci95: Interval | None
     params: float
+    params_ci95: Interval | None
     params_from: str
     decades_beyond: float
     """log10 of how far the budget lies outside the law's data; 0 inside, NaN where that is not known."""
@@ -97,14 +119,22 @@ def read_fit(path: Path) -> Any:
 def advise(law: PlannerLaw, flops: float) -> Advice:
     """Optimal tokens and params at `flops`. UserError where that is no positive number."""
     _positive("--flops", flops)
-    tokens = _power(law.tokens, flops)
+    tokens, tokens_ci95 = _positive("optimal tokens", law.tokens.value(flops)), law.tokens.value_ci95(flops)
     if law.params is not None:
-        params, source = _power(law.params, flops), "the law's own params"
+        params, params_ci95, source = (
+            law.params.value(flops),
+            law.params.value_ci95(flops),
+            "the law's own params",
+        )
     else:
         params, source = flops / (FLOPS_PER_PARAM_TOKEN * tokens), "C = 6ND"
-    for name, value in (("optimal tokens", tokens), ("optimal params", params)):
-        _positive(name, value)
-    return Advice(law, flops, tokens, params, source, _decades_beyond(law.flops_range, flops))
+        params_ci95 = tokens_ci95 and (
+            flops / (FLOPS_PER_PARAM_TOKEN * tokens_ci95[1]),
+            flops / (FLOPS_PER_PARAM_TOKEN * tokens_ci95[0]),
+        )
+    _positive("optimal params", params)
+    beyond = _decades_beyond(law.flops_range, flops)
+    return Advice(law, flops, tokens, tokens_ci95, params, params_ci95, source, beyond)
 
 
 def check(law: PlannerLaw, params: float, tokens: float) -> Check:
@@ -124,15 +154,14 @@ def _planner_law(law: PublishedLaw) -> PlannerLaw:
         )
     own_params = None
     if law.params_coefficient is not None and law.params_exponent is not None:
-        own_params = (law.params_coefficient, law.params_exponent)
+        own_params = AxisLaw(law.params_coefficient, law.params_exponent)
     return PlannerLaw(
         law.title,
         law.source,
-        (law.tokens_coefficient, law.tokens_exponent),
+        AxisLaw(law.tokens_coefficient, law.tokens_exponent),
         own_params,
-        None,
         law.flops_range,
-        law.note,
+        note=law.note,
     )
 
 
@@ -140,19 +169,31 @@ def _own_law(path: Path) -> PlannerLaw:
     content: dict[str, Any] = read_fit(path)
     try:
         tokens, params = content["laws"]["tokens"], content["laws"]["params"]
-        interval = tokens["exponent_ci95"]
+        convention = content.get("conventions", {}).get("flops")
         return PlannerLaw(
             name=str(path),
             source=str(content.get("table", {}).get("source", "a fit")),
-            tokens=_law_numbers(tokens),
-            params=_law_numbers(params) if params else None,
-            tokens_exponent_ci95=(float(interval[0]), float(interval[1])) if interval else None,
+            tokens=_axis_law(tokens),
+            params=_axis_law(params) if params else None,
+            flops_convention=None if convention is None else str(convention),
             flops_range=_range(tokens.get("flops_range") or [one["flops"] for one in content["budgets"]]),
         )
     except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError):
         raise UserError(
             f"law file '{path}' is not a fit's JSON; write one with python -m fit isoflop RUNS --json FILE"
         ) from None
+
+
+def _axis_law(law: dict[str, Any]) -> AxisLaw:
+    """The corrected law, which the intervals are about; the plain one of a file that has no other."""
+    interval, corrected, plain = law["exponent_ci95"], law.get("corrected"), _law_numbers(law)
+    ci95 = (float(interval[0]), float(interval[1])) if interval else None
+    if ci95 is not None and not ci95[0] <= ci95[1]:
+        raise ValueError
+    if not corrected:
+        return AxisLaw(*plain, exponent_ci95=ci95)
+    line = line_from_dict(law["line"], law["scatter"]) if law.get("line") else None
+    return AxisLaw(*_law_numbers(corrected), exponent_ci95=ci95, line=line, plain=plain)
 
 
 def _law_numbers(law: dict[str, Any]) -> tuple[float, float]:

@@ -40,10 +40,12 @@ def fit_axis(
     surface: that of all runs, by which the grid's bias is known; None where there is none.
     """
     valleys = tuple(fit_valley(table, float(budget), axis, options) for budget in table.budgets)
-    bootstrap = bootstrap_laws(valleys, resamples, seed)
     smooth = None if surface is None else surface.loss(table.params, table.tokens)
     if smooth is not None and not shape_agrees(table, valleys, smooth):
         surface = smooth = None
+    rest = table.loss if smooth is None else table.loss - smooth
+    own = [rest[table.budget == valley.budget] for valley in valleys]
+    bootstrap = bootstrap_laws(valleys, resamples, seed, own)
     noise = run_noise(table, valleys, smooth)
     usable = [valley for valley in valleys if valley.optimum is not None]
     if len(usable) < 2:
@@ -61,7 +63,7 @@ def _plain_law(
     if noise is not None:
         own = [valley.coefficients for valley in usable]
         covariance = known_covariance(table, usable, own, None, noise)
-    return fit_power_law(_budgets(usable), _optima(usable), draws, None, covariance)
+    return fit_power_law(_budgets(usable), _optima(usable), draws, None, covariance, _freedom(noise))
 
 
 def _corrected_law(
@@ -85,7 +87,11 @@ def _corrected_law(
         excess = [valley.minimum_excess(one, noise.sd) for valley, one in zip(usable, expected, strict=True)]
         shift = shift + np.array(excess)
         covariance = known_covariance(table, usable, expected, bias.gradient, noise)
-    return fit_power_law(_budgets(usable), _optima(usable), draws, shift, covariance)
+    return fit_power_law(_budgets(usable), _optima(usable), draws, shift, covariance, _freedom(noise))
+
+
+def _freedom(noise: RunNoise | None) -> float:
+    return np.inf if noise is None else noise.degrees_of_freedom
 
 
 def _budgets(valleys: list[Valley]) -> np.ndarray:

@@ -39,8 +39,13 @@ class Bootstrap:
     """Of every valley, the share of its draws that are NaN."""
 
 
-def bootstrap_laws(valleys: Sequence[Valley], resamples: int, seed: int) -> Bootstrap:
+def bootstrap_laws(
+    valleys: Sequence[Valley], resamples: int, seed: int, rests: Sequence[np.ndarray] | None = None
+) -> Bootstrap:
     """Resample the residuals of each valley and find its minimum anew.
+
+    rests: (n,) losses of each valley's runs less those of a surface; what parabolas leave of these is noise, where what
+    they leave of the losses themselves is an asymmetric valley's shape as well. None where there is no surface.
 
     Residuals rather than runs: a grid has each size once or twice, and a resample of runs that lost its left arm would
     be another experiment. Each residual is divided by sqrt(1 - leverage), for least squares shrinks them (Davison and
@@ -48,7 +53,12 @@ def bootstrap_laws(valleys: Sequence[Valley], resamples: int, seed: int) -> Boot
     says nothing of its noise: it borrows the residuals of all others.
     """
     usable = [valley for valley in valleys if valley.optimum is not None]
-    own = [_residuals(valley) for valley in usable]
+    losses = [valley.losses for valley in valleys] if rests is None else rests
+    own = [
+        _residuals(valley, rest)
+        for valley, rest in zip(valleys, losses, strict=True)
+        if valley.optimum is not None
+    ]
     borrowed = np.concatenate([np.empty(0), *own])
     if not len(borrowed) or not resamples:
         return Bootstrap(None, [None] * len(valleys), [0.0] * len(valleys))
@@ -87,15 +97,15 @@ def _widened(ci95: Interval | None, optimum: float | None, freedom: int) -> Inte
 
 def borrows_noise(valley: Valley) -> bool:
     """Whether its runs say nothing of their noise."""
-    return valley.optimum is not None and not len(_residuals(valley))
+    return valley.optimum is not None and not len(_residuals(valley, valley.losses))
 
 
-def _residuals(valley: Valley) -> np.ndarray:
-    """(m,) centred, at the scale of the noise; of the runs that say something of it."""
+def _residuals(valley: Valley, losses: np.ndarray) -> np.ndarray:
+    """(m,) of `losses` about their own parabola, centred, at the scale of the noise; of runs that say what it is."""
     design, operator, used = valley.design, valley.operator, valley.used
     leverage = np.einsum("ij,ji->i", design, operator)
     free = used & (leverage < 1 - SAYS_NOTHING)
-    residuals = (valley.losses - design @ np.asarray(valley.coefficients))[free] / np.sqrt(1 - leverage[free])
+    residuals = (losses - design @ (operator @ losses))[free] / np.sqrt(1 - leverage[free])
     return np.asarray(residuals - residuals.mean()) if len(residuals) else residuals
 
 

@@ -13,7 +13,11 @@ from fit.statistics import Interval, exp_interval, ols, percentiles, student
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number by the plain law, its 95% interval where there is one, and the number less the grid's bias."""
+    """A number by the plain law, and its 95% interval where there is one.
+
+    corrected: of an optimum, the number that the interval is about: by the law whose budgets are weighted, less the
+    grid's bias where that is known. None of a loss.
+    """
 
     value: float
     ci95: Interval | None
@@ -48,7 +52,8 @@ class PowerLaw:
     """optimum = coefficient · flops^exponent, by ordinary least squares: the law as papers publish it.
 
     The headline intervals are those of `line`: a random-effects regression of the same optima, less the grid's bias
-    where a surface shows it, each weighted by what is known of it. `parts` says what moves the exponent, one cause at
+    where a surface shows it, each weighted by what is known of it; `corrected_coefficient` and `corrected_exponent` are
+    the law that they are about. `parts` says what moves the exponent, one cause at
     a time: `within`, the noise of single runs (bootstrap); `between`, the scatter of the budgets (Student's t of the
     plain regression); `leave_one_out`, the range with each budget left out; and others that `fit_isoflop` adds.
     """
@@ -68,6 +73,8 @@ class PowerLaw:
     """(k,) the exponent without each budget; None with two budgets."""
     draws: np.ndarray | None = field(repr=False)
     """(r, 2) ln A and α of each bootstrap draw."""
+    covariance: np.ndarray = field(repr=False)
+    """(k, k) known errors of ln optimum less shift; zero where nothing is known."""
 
     @property
     def leverage(self) -> np.ndarray:
@@ -84,13 +91,19 @@ class PowerLaw:
         return exp_interval(self.line.value_ci95(0.0))
 
     @property
-    def corrected_exponent(self) -> float | None:
-        """Less the grid's bias; None where that is not known."""
-        return None if self.shift is None else self.line.slope
+    def corrected_exponent(self) -> float:
+        return self.line.slope
 
     @property
-    def corrected_coefficient(self) -> float | None:
-        return None if self.shift is None else float(np.exp(self.line.value(0.0)))
+    def corrected_coefficient(self) -> float:
+        return float(np.exp(self.line.value(0.0)))
+
+    def corrected_without(self, i: int) -> float:
+        """The corrected exponent without budget i of three or more, by the same regression of the others."""
+        rest = np.arange(len(self.flops)) != i
+        y = np.log(self.optima) - (0.0 if self.shift is None else self.shift)
+        known = self.covariance[np.ix_(rest, rest)]
+        return random_effects(np.log(self.flops[rest]), y[rest], known, self.line.known_freedom).slope
 
     def value(self, flops: float) -> float:
         return float(np.exp(np.log(self.coefficient) + self.exponent * np.log(flops)))
@@ -98,7 +111,7 @@ class PowerLaw:
     def predict(self, flops: float) -> Estimate:
         """The law at `flops`."""
         at = float(np.log(flops))
-        corrected = None if self.shift is None else float(np.exp(self.line.value(at)))
+        corrected = float(np.exp(self.line.value(at)))
         return Estimate(self.value(flops), exp_interval(self.line.value_ci95(at)), corrected)
 
 
@@ -108,11 +121,13 @@ def fit_power_law(
     draws: np.ndarray | None = None,
     shift: np.ndarray | None = None,
     covariance: np.ndarray | None = None,
+    known_freedom: float = np.inf,
 ) -> PowerLaw:
     """Least squares of ln optimum on ln C over (k,) budgets, k >= 2.
 
     draws: (r, k) optima of bootstrap resamples, NaN where a resample had none; None for no `within` interval. shift:
     (k,) the grid's bias in ln optimum. covariance: (k, k) known errors of ln optimum less shift; None for none.
+    known_freedom: degrees of freedom from which their size was estimated.
     """
     x, y = np.log(flops), np.log(optima)
     log_coefficient, exponent = ols(x, y[None, :])[0]
@@ -122,7 +137,7 @@ def fit_power_law(
     return PowerLaw(
         coefficient=float(np.exp(log_coefficient)),
         exponent=float(exponent),
-        line=random_effects(x, y if shift is None else y - shift, known),
+        line=random_effects(x, y if shift is None else y - shift, known, known_freedom),
         shift=shift,
         parts={
             "within": percentiles(line_draws[:, 1]) if line_draws is not None else None,
@@ -133,6 +148,7 @@ def fit_power_law(
         optima=optima,
         without=without,
         draws=line_draws,
+        covariance=known,
     )
 
 

@@ -9,7 +9,9 @@ weighted residuals, so that it holds whether the known errors or the scatter rul
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +38,8 @@ class Line:
     points: int
     tau: float
     """Standard deviation of the scatter that the known errors do not explain."""
+    known_freedom: float = np.inf
+    """Degrees of freedom of the known errors' size."""
 
     def value(self, x: float) -> float:
         return float(self.intercept + self.slope * (x - self.x0))
@@ -62,19 +66,22 @@ class Line:
         return (float(centre - half), float(centre + half)) if half > 0 or self.points > 2 else None
 
     def _error(self, gradient: np.ndarray) -> tuple[float, float]:
-        """With two points normal, infinitely many degrees of freedom, from the known errors alone."""
+        """With two points from the known errors alone, with the degrees of freedom of these."""
         known = float(gradient @ self.known @ gradient)
         if self.points == 2:
-            return known, np.inf
+            return known, self.known_freedom
         freedom = self.points - 2
         least = (LEAST_SHARE * student(np.inf) / student(freedom)) ** 2 * known
         return max(float(gradient @ self.covariance @ gradient), least), freedom
 
 
-def random_effects(x: np.ndarray, y: np.ndarray, covariance: np.ndarray) -> Line:
+def random_effects(
+    x: np.ndarray, y: np.ndarray, covariance: np.ndarray, known_freedom: float = np.inf
+) -> Line:
     """The line through (k,) points, k >= 2, whose known errors have (k, k) `covariance` (zero where nothing is known).
 
     Weighted by the inverse of covariance + tau²; tau² is zero where the known errors explain the residuals.
+    known_freedom: degrees of freedom from which the size of `covariance` was estimated.
     """
     x0 = float(x.mean())
     design = np.stack([np.ones_like(x), x - x0], axis=1)
@@ -96,7 +103,42 @@ def random_effects(x: np.ndarray, y: np.ndarray, covariance: np.ndarray) -> Line
         known=weights @ covariance @ weights.T,
         points=len(x),
         tau=float(np.sqrt(tau2)),
+        known_freedom=known_freedom,
     )
+
+
+def line_to_dict(line: Line) -> dict[str, Any]:
+    """All that its intervals follow from, for a fit's JSON, which has tau as `scatter`; infinite freedom as null."""
+    return {
+        "intercept": line.intercept,
+        "slope": line.slope,
+        "x0": line.x0,
+        "covariance": line.covariance.tolist(),
+        "known": line.known.tolist(),
+        "points": line.points,
+        "known_freedom": line.known_freedom if np.isfinite(line.known_freedom) else None,
+    }
+
+
+def line_from_dict(content: Mapping[str, Any], tau: float) -> Line:
+    """The line again. KeyError, TypeError or ValueError where `content` is none."""
+    covariance, known = (np.asarray(content[name], dtype=float) for name in ("covariance", "known"))
+    freedom = content["known_freedom"]
+    line = Line(
+        intercept=float(content["intercept"]),
+        slope=float(content["slope"]),
+        x0=float(content["x0"]),
+        covariance=covariance,
+        known=known,
+        points=int(content["points"]),
+        tau=float(tau),
+        known_freedom=np.inf if freedom is None else float(freedom),
+    )
+    numbers = [line.intercept, line.slope, line.x0, *covariance.ravel(), *known.ravel()]
+    whole = covariance.shape == known.shape == (2, 2) and np.all(np.isfinite(numbers))
+    if not whole or line.points < 2 or not line.known_freedom > 0:
+        raise ValueError
+    return line
 
 
 def _paule_mandel(design: np.ndarray, y: np.ndarray, known: np.ndarray, freedom: int, spread: float) -> float:

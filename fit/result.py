@@ -18,6 +18,7 @@ from fit.isoflop import Budget, IsoflopFit
 from fit.losslaw import loss_law_to_dict
 from fit.powerlaw import Estimate, PowerLaw, Prediction
 from fit.references import LLAMA3
+from fit.regression import line_to_dict
 from fit.statistics import Interval
 from fit.surface import SurfaceFit
 from fit.valley import AXES, Valley
@@ -149,9 +150,8 @@ def _law(law: PowerLaw | None) -> dict[str, Any] | None:
         "exponent": law.exponent,
         "exponent_ci95": law.exponent_ci95,
         "coefficient_ci95": law.coefficient_ci95,
-        "corrected": None
-        if law.shift is None
-        else {"coefficient": law.corrected_coefficient, "exponent": law.corrected_exponent},
+        "corrected": {"coefficient": law.corrected_coefficient, "exponent": law.corrected_exponent},
+        "line": line_to_dict(law.line),
         "intervals": dict(law.parts),
         "scatter": law.line.tau,
         "budgets": [
@@ -222,11 +222,14 @@ def _approach(approach: Approach) -> dict[str, Any]:
 
 
 def _backtest(backtest: Backtest) -> dict[str, Any]:
+    params = backtest.ratios.get("params")
     return {
         "held_out": backtest.held_out,
         "held_out_flops": backtest.held_out_flops,
-        "tokens_ratio": backtest.ratios["tokens"],
-        "params_ratio": backtest.ratios.get("params"),
+        "tokens_ratio": backtest.ratios["tokens"].value,
+        "tokens_chance95": backtest.ratios["tokens"].ci95,
+        "params_ratio": None if params is None else params.value,
+        "params_chance95": None if params is None else params.ci95,
         "loss_error": backtest.loss_error,
     }
 

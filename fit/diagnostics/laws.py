@@ -21,6 +21,10 @@ DRIFT = 0.2
 """A minimum that moves by more than this share of the grid, in log size, from the first budget to the last."""
 SEEN = 5e-4
 """Exponents closer than this are printed alike."""
+NOTICEABLE = np.log(1.02)
+"""An optimum that is off by less, in log size, costs nothing: a valley is flat at its bottom."""
+MOST_LEFT_OUT = 50
+"""Budgets of which each is left out in turn; of more, none carries a law."""
 
 
 def law_findings(
@@ -46,27 +50,24 @@ def law_findings(
             )
         found += _carried(axis, law)
         found += _drift(axis, [budget.tokens if axis == "tokens" else budget.params for budget in budgets])
-        found += _bias(axis, law)
+        found += _outside(axis, law)
     return found + _no_surface(surface)
 
 
 def _carried(axis: str, law: PowerLaw) -> list[Warning_]:
-    """Budgets without which α is another; by least squares of the corrected optima."""
-    if law.exponent_ci95 is None or len(law.flops) < 3:
+    """Budgets without which α, by the regression that the headline interval is of, lies outside that interval."""
+    if law.exponent_ci95 is None or not 3 <= len(law.flops) <= MOST_LEFT_OUT:
         return []
-    x, y = np.log(law.flops), np.log(law.optima) - (0.0 if law.shift is None else law.shift)
-    rows = np.where(np.eye(len(x) + 1, len(x), k=-1, dtype=bool), np.nan, y)
-    all_budgets, *without = ols(x, rows)[:, 1]
     low, high = law.exponent_ci95
     found = []
-    for budget, slope in zip(law.flops, without, strict=True):
-        moved = law.line.slope + slope - all_budgets
-        if not low <= moved <= high and abs(slope - all_budgets) > SEEN:
+    for i, budget in enumerate(law.flops):
+        without = law.corrected_without(i)
+        if not low <= without <= high and abs(without - law.corrected_exponent) > SEEN:
             found.append(
                 Warning_(
                     "carried-by-one-budget",
-                    f"{axis}: without this budget α is {moved:.3f}, outside its interval [{low:.3g}, {high:.3g}], so "
-                    f"that one budget carries it: look at its runs, add a budget beside it",
+                    f"{axis}: without this budget α is {without:.3f}, outside the interval [{low:.3g}, {high:.3g}], so "
+                    f"that much hangs on it: look at its runs, add a budget beside it",
                     float(budget),
                 )
             )
@@ -94,20 +95,41 @@ def _drift(axis: str, valleys: Sequence[Valley]) -> list[Warning_]:
     ]
 
 
-def _bias(axis: str, law: PowerLaw) -> list[Warning_]:
-    corrected = law.corrected_exponent
-    if law.exponent_ci95 is None or corrected is None or abs(corrected - law.exponent) <= SEEN:
+def _outside(axis: str, law: PowerLaw) -> list[Warning_]:
+    """Where the plain law leaves the headline interval: its exponent, its coefficient, or its height at a budget."""
+    what = _left_interval(law)
+    if what is None:
         return []
+    use = f"use A = {law.corrected_coefficient:.3g}, α = {law.corrected_exponent:.3f}, which the intervals are about"
+    if law.shift is None:
+        code = "uneven-budgets"
+        why = "for it counts all budgets alike, and some are far surer than others"
+        mend = "look at the budgets whose intervals are wide"
+    else:
+        code = "grid-bias"
+        why = "for parabolas on this grid miss the minima"
+        mend = "centre the sizes on the optima"
+    return [Warning_(code, f"{axis}: the plain law's {what}, {why}: {use}, or {mend}")]
+
+
+def _left_interval(law: PowerLaw) -> str | None:
+    """What of the plain law lies outside its interval by more than is printed; None where all is inside."""
+    if law.exponent_ci95 is None:
+        return None
     low, high = law.exponent_ci95
-    if low <= law.exponent <= high:
-        return []
-    return [
-        Warning_(
-            "grid-bias",
-            f"{axis}: α = {law.exponent:.3f} lies outside its own interval [{low:.3g}, {high:.3g}], for parabolas on "
-            f"this grid miss the minima: use the corrected {corrected:.3f}, or centre the sizes on the optima",
-        )
-    ]
+    if not low <= law.exponent <= high and abs(law.exponent - law.corrected_exponent) > SEEN:
+        return f"α = {law.exponent:.3f} lies outside [{low:.3g}, {high:.3g}]"
+    for flops in (float(law.flops.min()), float(law.flops.max())):
+        estimate = law.predict(flops)
+        if estimate.ci95 is None or estimate.corrected is None:
+            continue
+        low, high = estimate.ci95
+        if (
+            not low <= estimate.value <= high
+            and abs(np.log(estimate.value / estimate.corrected)) > NOTICEABLE
+        ):
+            return f"{estimate.value:.3g} at {flops:.3g} FLOPs lies outside [{low:.3g}, {high:.3g}]"
+    return None
 
 
 def _no_surface(surface: SurfaceFit | None) -> list[Warning_]:

@@ -67,7 +67,7 @@ def _draw_residuals(axes: Axes, fit: IsoflopFit) -> None:
 
 
 def _draw_leverage(axes: Axes, fit: IsoflopFit) -> None:
-    """The exponent without each budget, and how much that budget pulls the line."""
+    """The exponent without each budget, by the regression that the interval is of, and how much each pulls the line."""
     law = fit.laws["tokens"]
     assert law is not None
     places = np.arange(len(law.flops))
@@ -77,14 +77,16 @@ def _draw_leverage(axes: Axes, fit: IsoflopFit) -> None:
     axes.set_ylabel("leverage (bars)")
     axes.set_xlabel("compute of the budget (FLOPs)")
     axes.set_title("what each budget carries")
-    if law.without is None:
+    if len(places) < 3:
         return
     other: Any = axes.twinx()
-    other.plot(places, law.without, "D", color="crimson", markersize=6)
-    other.axhline(law.exponent, color="black", linewidth=1)
+    without = [law.corrected_without(int(i)) for i in places]
+    other.plot(places, without, "D", color="crimson", markersize=6, label="α without the budget")
+    other.axhline(law.corrected_exponent, color="black", linewidth=1, label="α")
     if law.exponent_ci95 is not None:
-        other.axhspan(*law.exponent_ci95, color="grey", alpha=0.15, linewidth=0)
-    other.set_ylabel("α of tokens without the budget (diamonds)")
+        other.axhspan(*law.exponent_ci95, color="grey", alpha=0.15, linewidth=0, label="95% of α")
+    other.set_ylabel("α of tokens")
+    other.legend(fontsize=8)
 
 
 def _draw_approaches(axes: Axes, fit: IsoflopFit) -> None:

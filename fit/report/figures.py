@@ -82,7 +82,8 @@ def _draw_law(axes: Axes, fit: IsoflopFit, colours: list[Any]) -> None:
     _draw_reference(axes, law)
     axes.set_xlabel("compute C (FLOPs)")
     axes.set_ylabel("optimal training tokens D*")
-    axes.set_title(f"D* = {law.coefficient:.3g}·C^{law.exponent:.3f}, 95% of α {interval(law.exponent_ci95)}")
+    fitted = f"D* = {law.corrected_coefficient:.3g}·C^{law.corrected_exponent:.3f}"
+    axes.set_title(f"{fitted}, 95% of α {interval(law.exponent_ci95)}")
     axes.legend(fontsize=9, loc="upper left")
     label_log_axis(axes.xaxis, "{:.3g}".format)
     label_log_axis(axes.yaxis, short)
@@ -93,8 +94,10 @@ def _draw_band(axes: Axes, law: PowerLaw) -> list[float]:
     """The law and its band; heights that the axis should show. A band of decades, as of three budgets, is cut off."""
     grid = _reach(law)
     estimates = [law.predict(float(flops)) for flops in grid]
-    values = [estimate.value for estimate in estimates]
+    values = [float(np.exp(law.line.value(float(np.log(flops))))) for flops in grid]
     axes.plot(grid, values, "-", color="black", label="fitted law")
+    plain = [estimate.value for estimate in estimates]
+    axes.plot(grid, plain, ":", color="black", linewidth=1, label="by plain least squares")
     seen = [*values, *(float(optimum) for optimum in law.optima)]
     band = [estimate.ci95 for estimate in estimates if estimate.ci95 is not None]
     if len(band) == len(grid):

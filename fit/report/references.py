@@ -28,9 +28,11 @@ def _law_line(law: PublishedLaw) -> str:
 
 
 def _own_line(law: PlannerLaw) -> str:
-    params = "-" if law.params is None else _power(*law.params)
-    ci95 = f"95% of the tokens' α {interval(law.tokens_exponent_ci95)}" if law.tokens_exponent_ci95 else ""
-    return f"{'yours':<12} {_power(*law.tokens):<18} {params:<18} {law.name:<38} {ci95}".rstrip()
+    params = "-" if law.params is None else _power(law.params.coefficient, law.params.exponent)
+    interval_of = law.tokens.exponent_ci95
+    ci95 = f"95% of the tokens' α {interval(interval_of)}" if interval_of else ""
+    tokens = _power(law.tokens.coefficient, law.tokens.exponent)
+    return f"{'yours':<12} {tokens:<18} {params:<18} {law.name:<38} {ci95}".rstrip()
 
 
 def _power(coefficient: float | None, exponent: float) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import log10
+
 from fit.aside import by_reason
 from fit.conventions import ConventionFit
 from fit.isoflop import Budget, IsoflopFit
-from fit.powerlaw import PowerLaw
+from fit.powerlaw import Estimate, PowerLaw
 from fit.references import LLAMA3
 from fit.report.losslaw import render_loss_law
 from fit.report.numbers import interval, short, short_interval
@@ -84,7 +86,7 @@ def _laws(fit: IsoflopFit) -> str:
         law = fit.laws[axis]
         lines.append(f"  {axis:>6}  no law" if law is None else _law_line(axis, law))
         if law is not None:
-            lines += _corrected(law, fit.surface)
+            lines.append(_corrected_line(axis, law, fit.surface))
             lines.append(f"          what moves α: {_parts(law)}")
     lines.append(
         f"  Llama 3  D*(C) = {LLAMA3.tokens_coefficient}·C^{LLAMA3.tokens_exponent} ({LLAMA3.source})"
@@ -99,21 +101,27 @@ def _parts(law: PowerLaw) -> str:
     return ", ".join(there) if there else "not known: no run and no budget is to spare"
 
 
-def _corrected(law: PowerLaw, surface: SurfaceFit | None) -> list[str]:
-    """Without a surface a warning says why."""
-    if law.corrected_exponent is None:
-        if surface is None or surface.surface is None:
-            return []
-        return ["          not corrected: the fitted surface does not have the shape of these valleys"]
-    corrected = f"A = {law.corrected_coefficient:.3g}, α = {law.corrected_exponent:.3f}"
-    return [f"          less what a parabola on this grid misses: {corrected}; the intervals are about these"]
-
-
 def _law_line(axis: str, law: PowerLaw) -> str:
+    law_text = f"{SYMBOL[axis]} = {law.coefficient:.3g}·C^{law.exponent:.3f}"
+    return f"  {axis:>6}  {law_text:<24} by plain least squares, as laws are published"
+
+
+def _corrected_line(axis: str, law: PowerLaw, surface: SurfaceFit | None) -> str:
+    """The law that the intervals are about."""
+    text = f"{SYMBOL[axis]} = {law.corrected_coefficient:.3g}·C^{law.corrected_exponent:.3f}"
     return (
-        f"  {axis:>6}  {SYMBOL[axis]} = {law.coefficient:.3g}·C^{law.exponent:.3f}   α {interval(law.exponent_ci95)}   "
-        f"A {interval(law.coefficient_ci95)}"
+        f"          {text:<24} α {interval(law.exponent_ci95)}   A {interval(law.coefficient_ci95)}   "
+        f"{_how(law, surface)}"
     )
+
+
+def _how(law: PowerLaw, surface: SurfaceFit | None) -> str:
+    """Where there is no surface a warning says why."""
+    if law.shift is not None:
+        return "each budget by how sure it is, less what a parabola on this grid misses"
+    if surface is None or surface.surface is None:
+        return "each budget by how sure it is"
+    return "each budget by how sure it is (not corrected: the fitted surface does not have the shape of these valleys)"
 
 
 def _where(law: PowerLaw | None) -> str:
@@ -164,27 +172,48 @@ def _convention_line(row: ConventionFit, axis: Axis) -> str:
     line = f"{mark} {SYMBOL[axis]:<6} {row.params or UNNAMED:<14} {row.flops or UNNAMED:<9}"
     if law is None:
         return f"{line} {'no law':>9}"
-    corrected = "-" if law.corrected_exponent is None else f"{law.corrected_exponent:.3f}"
-    line += f" {law.coefficient:>9.3g} {law.exponent:>6.3f} {corrected:>9} {interval(law.exponent_ci95):>18}"
-    return line + "".join(f" {short(one.optima[axis].value):>12}" for one in row.predictions)
+    line += (
+        f" {law.coefficient:>9.3g} {law.exponent:>6.3f} {law.corrected_exponent:>9.3f} "
+        f"{interval(law.exponent_ci95):>18}"
+    )
+    return line + "".join(f" {short(one.optima[axis].corrected):>12}" for one in row.predictions)
 
 
 def _predictions(fit: IsoflopFit) -> str:
     lines = []
     for prediction in fit.predictions:
         optima = ", ".join(
-            f"{short(estimate.value)} {axis} {short_interval(estimate.ci95)}"
+            f"{short(estimate.corrected)} {axis} {short_interval(estimate.ci95)}"
             for axis, estimate in prediction.optima.items()
         )
-        lines.append(f"  {prediction.flops:.3g} FLOPs: {optima}")
-    return "\n".join(["Predictions", *lines]) if lines else ""
+        plain = " and ".join(
+            f"{short(estimate.value)} {axis}" for axis, estimate in prediction.optima.items()
+        )
+        reach = _reach(fit.laws["tokens"], prediction.flops)
+        lines.append(f"  {prediction.flops:.3g} FLOPs{reach}: {optima}; by the plain law {plain}")
+    heading = "Predictions of the optimum, with 95% intervals of the law, about which one experiment's optimum scatters"
+    return "\n".join([heading, *lines]) if lines else ""
+
+
+def _reach(law: PowerLaw | None, flops: float) -> str:
+    """How far from the budgets; empty between them."""
+    if law is None:
+        return ""
+    low, high = float(law.flops.min()), float(law.flops.max())
+    decades = max(log10(flops) - log10(high), log10(low) - log10(flops))
+    return (
+        "" if decades <= 0 else f", {decades:.1f} decades {'beyond' if flops > high else 'below'} the budgets"
+    )
 
 
 def _checks(fit: IsoflopFit) -> str:
     lines = []
     for backtest in fit.backtests:
         without = "the top budget" if backtest.held_out == 1 else f"the top {backtest.held_out} budgets"
-        ratios = " and ".join(f"{ratio:.2f}x the optimal {axis}" for axis, ratio in backtest.ratios.items())
+        ratios = " and ".join(
+            f"{ratio.value:.2f}x the optimal {axis} ({_chance(ratio)})"
+            for axis, ratio in backtest.ratios.items()
+        )
         lines.append(
             f"Back-test: the law without {without} predicts {ratios} that were found at "
             f"{backtest.held_out_flops:.3g} FLOPs, and a loss {backtest.loss_error:+.4f} nats off"
@@ -198,6 +227,13 @@ def _checks(fit: IsoflopFit) -> str:
         )
     lines += [f"Note: {note}" for note in fit.table.notes]
     return "\n".join(lines)
+
+
+def _chance(ratio: Estimate) -> str:
+    """What the plain law's scatter alone would do, 95 times in 100."""
+    assert ratio.ci95 is not None
+    low, high = ratio.ci95
+    return f"chance gives {low:.2g}x to {high:.2g}x"
 
 
 def _warnings(fit: IsoflopFit) -> str:

@@ -15,7 +15,7 @@ from fit.advise import advise, budget_flops, check, load_law
 from fit.errors import UserError
 from fit.isoflop import fit_isoflop
 from fit.result import write_fit
-from tests.simulated import BUDGETS, TOKENS, parabolas
+from tests.simulated import BUDGETS, TOKENS, Surface, parabolas
 
 CONTRACT = {
     "budgets": [{"flops": 1e18}, {"flops": 1e20}],
@@ -94,7 +94,35 @@ def test_ones_own_fit_is_a_law(tmp_path: Path) -> None:
     assert found.params == pytest.approx(1e21 / (6 * TOKENS(1e21)), rel=1e-4)
     assert found.params_from == "the law's own params"
     assert (law.flops_range, law.source) == ((BUDGETS[0], BUDGETS[-1]), "simulated")
-    assert law.tokens_exponent_ci95 is not None
+    assert law.tokens.exponent_ci95 is not None
+    assert found.tokens_ci95 is not None
+    assert found.tokens_ci95[0] <= TOKENS(1e21) <= found.tokens_ci95[1]
+
+
+def test_advice_by_ones_own_fit_is_what_that_fit_predicts(tmp_path: Path) -> None:
+    """Truth: the fit's own corrected prediction and interval, by way of the JSON; the plain law stands beside it."""
+    runs = Surface().runs(span=8, noise=0.003)
+    fit = fit_isoflop(runs, predict=[1e23], resamples=0)
+    write_fit(fit, tmp_path / "fit.json")
+    law, plain = load_law(str(tmp_path / "fit.json")), fit.laws["tokens"]
+    assert plain is not None
+    found, expected = advise(law, 1e23), fit.predictions[0].optima
+    assert (found.tokens, found.params) == pytest.approx(
+        (expected["tokens"].corrected, expected["params"].corrected), rel=1e-9
+    )
+    assert found.tokens_ci95 == pytest.approx(expected["tokens"].ci95, rel=1e-9)
+    assert found.params_ci95 == pytest.approx(expected["params"].ci95, rel=1e-9)
+    assert law.tokens.plain == (plain.coefficient, plain.exponent)
+
+
+def test_params_by_6nd_are_as_unsure_as_the_tokens(tmp_path: Path) -> None:
+    """Truth: C / (6·D) at the ends of the interval of D."""
+    runs = parabolas(noise=0.003)
+    write_fit(fit_isoflop(replace(runs, params=0 * runs.params + 1e9), resamples=0), tmp_path / "fit.json")
+    found = advise(load_law(str(tmp_path / "fit.json")), 1e21)
+    assert found.tokens_ci95 is not None
+    low, high = found.tokens_ci95
+    assert found.params_ci95 == pytest.approx((1e21 / (6 * high), 1e21 / (6 * low)))
 
 
 def test_a_fit_without_a_params_law_falls_back_on_6nd_and_says_so(tmp_path: Path) -> None:
@@ -136,6 +164,9 @@ def changed(**law: Any) -> dict[str, Any]:
         changed(exponent=float("nan")),
         changed(exponent="steep"),
         changed(exponent_ci95=[0.5]),
+        changed(exponent_ci95=[0.7, 0.6]),
+        changed(corrected={"coefficient": 0.0, "exponent": 0.5}),
+        changed(corrected={"coefficient": 0.3, "exponent": 0.5}, line={"slope": 0.5}, scatter=0.0),
         changed(flops_range=[0, 1]),
         changed(flops_range=["low", "high"]),
     ],

@@ -58,7 +58,8 @@ def test_llama_3s_points_print_its_law(fit: Run, llama3_points: Path) -> None:
     """Truth: arXiv 2407.21783, section 3.2.1."""
     said = fit("isoflop", llama3_points, "--predict", "3.8e25")
     assert "D*(C) = 0.299·C^0.537" in said.out
-    assert "3.8e+25 FLOPs: 16.1T tokens" in said.out
+    assert "3.8e+25 FLOPs, 3.6 decades beyond the budgets: 16T tokens [" in said.out
+    assert "by the plain law 16.1T tokens" in said.out
     assert "derived from C = 6*N*D" in said.out
 
 

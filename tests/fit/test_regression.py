@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from fit.regression import random_effects
+from fit.regression import line_from_dict, line_to_dict, random_effects
 
 X = np.log(np.array([1e18, 3e18, 1e19, 3e19, 1e20]))
 
@@ -65,6 +67,24 @@ def test_two_points_have_the_interval_of_their_known_errors_or_none() -> None:
     half = 1.959964 * np.sqrt(0.05) / 2
     assert line.slope_ci95() == pytest.approx((0.5 - half, 0.5 + half))
     assert random_effects(x, y, np.zeros((2, 2))).slope_ci95() is None
+
+
+def test_two_points_whose_errors_are_known_from_few_runs_have_students_interval() -> None:
+    """Truth: scipy's Student's t with the degrees of freedom of the errors' size; and the JSON keeps them."""
+    line = random_effects(np.array([40.0, 42.0]), np.array([20.0, 21.0]), np.diag([0.01, 0.04]), 2.0)
+    half = stats.t.ppf(0.975, 2) * np.sqrt(0.05) / 2
+    assert line.slope_ci95() == pytest.approx((0.5 - half, 0.5 + half))
+    again = line_from_dict(json.loads(json.dumps(line_to_dict(line))), line.tau)
+    assert again.value_ci95(45.0) == line.value_ci95(45.0)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"covariance": [[1.0]]}, {"points": 1}, {"x0": np.nan}, {"known_freedom": 0}]
+)
+def test_what_is_no_line_is_refused(damage: dict[str, object]) -> None:
+    line = line_to_dict(random_effects(X, 1 + 0.5 * X, np.eye(5) * 0.01))
+    with pytest.raises(ValueError):  # noqa: PT011
+        line_from_dict({**line, **damage}, 0.0)
 
 
 def test_points_on_a_line_by_luck_do_not_shrink_the_interval_below_their_noise() -> None:

@@ -66,9 +66,46 @@ def test_a_plain_exponent_outside_its_interval_is_told_to_be_replaced_by_the_cor
     assert law is not None
     assert law.corrected_exponent == pytest.approx(truth, abs=2e-3)
     found = texts(runs, "grid-bias")
-    assert f"use the corrected {law.corrected_exponent:.3f}" in found[0]
+    assert f"α = {law.corrected_exponent:.3f}, which the intervals are about" in found[0]
     assert [text.split(":")[0] for text in found] == ["tokens", "params"]
     assert abs(law.exponent - truth) > 5e-3
+
+
+def with_a_shallow_budget() -> RunTable:
+    """Symmetrical valleys, the last of which is shallow and narrow, its optimum 1.6 times that of the others' law."""
+
+    def make(i: int) -> RunTable:
+        last = i == len(BUDGETS) - 1
+        law = Law(TOKENS.coefficient * (1.6 if last else 1.0), TOKENS.exponent)
+        flat = {"curvature": 0.005, "span": 3.0, "sizes": 5} if last else {"curvature": 0.1}
+        return parabolas(law, budgets=BUDGETS[i : i + 1], noise=0.002, seed=i, **flat)
+
+    return by_budget(BUDGETS, make)
+
+
+def test_a_plain_law_outside_its_interval_for_an_unsure_budget_is_told() -> None:
+    """Truth: the exponent of the four sure budgets, which the weighted law keeps to and the plain one does not."""
+    runs = with_a_shallow_budget()
+    law = fit_isoflop(runs, resamples=0).laws["tokens"]
+    assert law is not None
+    assert law.shift is None
+    assert law.corrected_exponent == pytest.approx(TOKENS.exponent, abs=0.01)
+    assert f"α = {law.exponent:.3f} lies outside" in texts(runs, "uneven-budgets")[0]
+
+
+def test_a_plain_law_whose_height_alone_is_off_is_told() -> None:
+    """Grids that miss alike leave the exponent and move the coefficient. Truth: the surface's own optimum."""
+    surface = Surface()
+    runs = surface.runs(span=6.0)
+    tokens, params = runs.tokens * 3, runs.params / 3
+    noise = 2e-4 * np.random.default_rng(0).standard_normal(len(runs))
+    off = replace(runs, tokens=tokens, params=params, loss=surface.loss(params, tokens) + noise)
+    fit = fit_isoflop(off, resamples=0)
+    law, truth = fit.laws["tokens"], surface.tokens_law()
+    assert law is not None
+    assert law.predict(1e18).corrected == pytest.approx(truth(1e18), rel=0.02)
+    assert abs(np.log(law.value(1e18) / truth(1e18))) > np.log(1.03)
+    assert "lies outside" in texts(off, "grid-bias")[0]
 
 
 def test_runs_without_a_surface_are_told_why() -> None:

@@ -28,7 +28,7 @@ def test_a_check_says_which_way_and_how_far_it_is_off() -> None:
         "cost 4.2e+23 FLOPs",
         "48.3B params on 1.45T tokens",
         "6.9x too many tokens",
-        "6.9x too small",
+        "a model of 0.14x the optimal size",
     ):
         assert part in far
     assert "cost 4.2e+23 FLOPs" in near

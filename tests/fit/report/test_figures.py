@@ -83,7 +83,7 @@ def test_the_reference_never_squashes_the_fitted_law(law: Law, where: str) -> No
     assert fitted.max() < high
     assert np.log(fitted.max() / fitted.min()) > 0.5 * np.log(high / low)
     labels = [text.get_text() for text in right.get_legend().get_texts()]
-    assert labels == ["fitted law", "95% band", f"Llama 3: 0.299·C^0.537{where}"]
+    assert labels == ["fitted law", "by plain least squares", "95% band", f"Llama 3: 0.299·C^0.537{where}"]
 
 
 def test_the_band_is_the_laws_interval_and_holds_its_line() -> None:

@@ -16,12 +16,13 @@ def test_optima_laws_reference_predictions_checks_are_all_there() -> None:
     """Truth: the simulated law is Llama 3's, to the digits printed."""
     text = render(fit_isoflop(parabolas(noise=1e-6, seeds=2), predict=[3.8e25]))
     for part in (
-        "D*(C) = 0.299·C^0.537   α [0.537, 0.537]",
+        "D*(C) = 0.299·C^0.537    by plain least squares",
+        "D*(C) = 0.299·C^0.537    α [0.537, 0.537]   A [",
         "N*(C) = 0.557·C^0.463",
         "Llama 3  D*(C) = 0.299·C^0.537 (arXiv 2407.21783, section 3.2.1): its α lies inside the interval above",
-        "3.8e+25 FLOPs: 16.3T tokens",
+        "3.8e+25 FLOPs, 5.2 decades beyond the budgets: 16.3T tokens [",
         "389B params",
-        "Back-test: the law without the top budget predicts 1.00x the optimal tokens and 1.00x the optimal params",
+        "Back-test: the law without the top budget predicts 1.00x the optimal tokens (chance gives 1x to 1x) and 1.00x",
         "Seed noise: 0.0000 nats (35 degrees of freedom)",
     ):
         assert part in text
