@@ -11,6 +11,7 @@ from fit.powerlaw import Estimate, PowerLaw
 from fit.references import LLAMA3
 from fit.report.losslaw import render_loss_law
 from fit.report.numbers import interval, short, short_interval
+from fit.report.verdict import render_verdict
 from fit.statistics import Interval
 from fit.surface import SurfaceFit
 from fit.valley import AXES, Axis, Valley
@@ -36,7 +37,7 @@ SYMBOL = {"tokens": "D*(C)", "params": "N*(C)"}
 
 
 def render(fit: IsoflopFit) -> str:
-    """Optima, the two laws beside Llama 3's, both under each convention, predictions, checks, and all that is wrong."""
+    """Optima, laws, each convention, predictions, checks, what can be concluded, and all that is wrong."""
     parts = [
         _optima(fit),
         _laws(fit),
@@ -45,6 +46,7 @@ def render(fit: IsoflopFit) -> str:
         _predictions(fit),
         render_loss_law(fit.loss_law, [prediction.flops for prediction in fit.predictions]),
         _checks(fit),
+        render_verdict(fit),
         _warnings(fit),
         _set_aside(fit),
     ]
