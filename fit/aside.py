@@ -13,7 +13,7 @@ from fit.sources.rows import Rows
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal["failed", "repeated"]
+Kind = Literal["failed", "repeated", "untuned"]
 FINISHED = "finished"
 DIVERGED = "diverged or crashed: loss is NaN or missing"
 LOGGED_AGAIN = "logged twice: a later row has the same run_id"
@@ -27,7 +27,7 @@ class SetAside(NamedTuple):
     run_id: str
     reason: str
     kind: Kind = "failed"
-    """`repeated`: another row stands for it."""
+    """`repeated`: another row stands for it; `untuned`: another learning rate or batch does better."""
 
 
 def by_reason(set_aside: Iterable[SetAside]) -> dict[str, list[SetAside]]:

@@ -25,6 +25,7 @@ from fit.powerlaw import PowerLaw, Prediction
 from fit.seeds import SeedNoise, seed_noise
 from fit.surface import UNKNOWNS, SurfaceFit, fit_surface
 from fit.table import RunTable, SetAside
+from fit.tuning import tuned
 from fit.unused import unused_runs
 from fit.valley import AXES, MIN_SIZES, Axis, ParabolaOptions, Valley
 
@@ -53,6 +54,7 @@ class IsoflopFit:
     """What an isoFLOP experiment says. `fit/result.py` writes it as contract 2."""
 
     table: RunTable
+    """Of a cell trained under several learning rates or batches, the best."""
     options: ParabolaOptions
     budgets: tuple[Budget, ...]
     laws: dict[str, PowerLaw | None]
@@ -86,13 +88,15 @@ def fit_isoflop(
     """Fit every budget of `table` and the laws over them, with 95% intervals.
 
     predict: FLOPs at which optimal tokens and params, and the lowest loss, are wanted. options: which runs a parabola
-    is fitted to, and how much each counts. curves: learning curves, whose envelope is one approach more. resamples: of
+    is fitted to, and how much each counts. Of a cell trained under several learning rates or batches the best counts
+    (`fit/tuning.py`). curves: learning curves, whose envelope is one approach more. resamples: of
     the bootstrap, seeded by `seed`; the headline intervals need none.
     UserError where no budget has three sizes, fewer than two have a usable minimum in tokens, or there are more than
     MOST_BUDGETS.
     """
     options = options or ParabolaOptions()
     _require_few_budgets(table)
+    trained, table = table, tuned(table)
     surface = fit_surface(table.params, table.tokens, table.loss) if len(table) > UNKNOWNS else None
     through = None if surface is None else surface.surface
     axes = {
@@ -128,6 +132,7 @@ def fit_isoflop(
                 table,
                 budgets,
                 laws,
+                trained=trained,
                 surface=surface,
                 seed_sd=noise.sd if noise else None,
                 run_sd={axis: fitted.noise.sd if fitted.noise else None for axis, fitted in axes.items()},

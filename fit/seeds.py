@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fit.table import RunTable
+from fit.tuning import SWEPT
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,10 @@ class SeedNoise:
 
 
 def seed_noise(table: RunTable) -> SeedNoise | None:
-    """Pooled standard deviation of runs equal in budget, params and tokens; None where no run was repeated."""
-    keys = np.stack([table.budget, table.params, table.tokens], axis=1)
+    """Pooled standard deviation of runs equal in budget, params, tokens and, where the table tells, learning rate and
+    batch; None where no run was repeated."""
+    settings = [np.nan_to_num(table.optional[name]) for name in SWEPT if name in table.optional]
+    keys = np.stack([table.budget, table.params, table.tokens, *settings], axis=1)
     _, group = np.unique(keys, axis=0, return_inverse=True)
     group = group.ravel()
     counts = np.bincount(group)

@@ -25,13 +25,15 @@ def fit_warnings(
     budgets: Sequence[Budget],
     laws: Mapping[str, PowerLaw | None],
     *,
+    trained: RunTable,
     surface: SurfaceFit | None,
     seed_sd: float | None,
     run_sd: Mapping[str, float | None],
 ) -> list[Warning_]:
     """Everything that a reader of the fit should know: of each budget, of the laws, of the runs.
 
-    surface: through all runs; None with too few of them. seed_sd: nats, of equal cells; None where none was repeated.
+    trained: `table` with the runs of every learning rate. surface: through all runs; None with too few of them.
+    seed_sd: nats, of equal cells; None where none was repeated.
     run_sd: nats, by axis, of the runs about their parabolas; None where it is not known.
     """
     found: list[Warning_] = []
@@ -40,4 +42,4 @@ def fit_warnings(
             found += valley_findings(valley, budget.lost[valley.axis], seed_sd, run_sd[valley.axis])
     for valleys in ([budget.tokens for budget in budgets], [budget.params for budget in budgets]):
         found += outlier_findings(table, valleys)
-    return found + law_findings(budgets, laws, surface) + run_findings(table)
+    return found + law_findings(budgets, laws, surface) + run_findings(table, trained)

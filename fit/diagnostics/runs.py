@@ -17,14 +17,17 @@ BY_6ND = 6.0
 """FLOPs a param and token (Kaplan et al., arXiv 2001.08361, eq. 2.1)."""
 
 
-def run_findings(table: RunTable) -> list[Warning_]:
-    """Of the runs that are fitted, and of those that are not."""
+def run_findings(table: RunTable, trained: RunTable) -> list[Warning_]:
+    """Of the runs that are fitted, and of those that are not.
+
+    trained: `table` with the runs of every learning rate, of which it has the best.
+    """
     return [
         *_repeated(table),
         *_above_uniform(table),
         *_overspent(table),
         *_another_convention(table),
-        *_rates_at_edge(table),
+        *_rates_at_edge(trained),
         *(Warning_("derived-column", note) for note in table.notes if "derived" in note),
         *_set_aside(table),
     ]
