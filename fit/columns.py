@@ -27,6 +27,11 @@ OPTIONAL = ("seed", "unique_tokens", "lr", "batch_tokens", "vocab_size")
 """Numbers that are read where they are there, missing ones as NaN."""
 OTHERS = ("budget", "run_id", "status", "status_reason", *OPTIONAL)
 """Go by their own name where they are not mapped."""
+CONVENTIONS: dict[str, tuple[str, ...]] = {
+    "params": ("all", "no_embedding", "body"),
+    "flops": ("exact", "6nd"),
+}
+"""Ways of counting that a column `params_NAME` or `flops_NAME` may hold, as `models/flops.py` defines them."""
 LARGEST = 1e100
 """Numbers past this, or below its inverse, would overflow where they are squared."""
 
@@ -138,14 +143,40 @@ def optional_columns(
     return {name: values for name, values in finite.items() if not np.isnan(values).all()}
 
 
-def conventions(frame: pd.DataFrame, prefix: str, kept: np.ndarray) -> dict[str, np.ndarray]:
-    """Columns `prefix_NAME` by NAME; one that is not all positive numbers is no count and is passed over."""
-    columns = {
-        name.removeprefix(f"{prefix}_"): floats(frame, name)[kept]
-        for name in frame.columns
-        if name.startswith(f"{prefix}_") and list(frame.columns).count(name) == 1
-    }
-    return {name: values for name, values in columns.items() if usable(values).all()}
+def conventions(
+    frame: pd.DataFrame, found: Mapping[str, str], kept: np.ndarray
+) -> tuple[dict[str, dict[str, np.ndarray]], list[str]]:
+    """Columns `params_NAME` and `flops_NAME` of CONVENTIONS, by "params" or "flops" and by NAME; notes.
+
+    A note names each column that looks like one of them and is passed over: of another name, there twice, or not all
+    positive numbers.
+    """
+    there = list(frame.columns)
+    columns: dict[str, dict[str, np.ndarray]] = {what: {} for what in CONVENTIONS}
+    strange, notes = [], []
+    for name in dict.fromkeys(there):
+        what, _, way = name.partition("_")
+        if what not in CONVENTIONS or not way or (name in found.values() and way not in CONVENTIONS[what]):
+            continue
+        if way.removesuffix(".1") in CONVENTIONS[what] and way.endswith(".1"):
+            continue  # pandas's name for a CSV's second, of which the first tells
+        if way not in CONVENTIONS[what]:
+            strange.append(name)
+        elif there.count(name) > 1 or f"{name}.1" in there:
+            notes.append(
+                f"column '{name}' is there twice, so neither is taken for a way of counting: remove one"
+            )
+        elif not (good := usable(values := floats(frame, name)[kept])).all():
+            notes.append(
+                f"column '{name}' is not taken for a way of counting: {int(np.sum(~good))} of its {len(good)} values "
+                f"are no positive numbers; mend them"
+            )
+        else:
+            columns[what][way] = values
+    if strange:
+        ways = ", ".join(f"{what}_{way}" for what, names in CONVENTIONS.items() for way in names)
+        notes.append(f"{_listed(strange)}: no known way of counting ({ways}), so no law is fitted under it")
+    return columns, notes
 
 
 def named_as(values: np.ndarray, columns: Mapping[str, np.ndarray]) -> str | None:

@@ -73,7 +73,7 @@ def load_runs(
     `columns` maps `flops`, `params`, `tokens`, `loss`, `budget` and others of `fit.columns` to a column of another
     name. One of the first three may be missing: it follows from C = 6·N·D (Kaplan et al., arXiv 2001.08361, eq. 2.1),
     and a note says so. Without a `budget` column, budgets are the clusters of log FLOPs. Columns `params_*` and
-    `flops_*`, one a convention, are read where they are there.
+    `flops_*` of the known conventions are read where they are there.
 
     Set aside, by name: rows whose `status` is not "finished"; without a loss or a size; of a run_id that a later row
     has too; equal to an earlier one. UserError names the source, the row and the column of whatever else can't be used.
@@ -99,18 +99,18 @@ def load_runs(
         notes.append(
             f"no budget column: {len(np.unique(values['budget']))} budgets found as clusters of log FLOPs"
         )
-    params_under, flops_under = (conventions(rows.frame, prefix, kept) for prefix in ("params", "flops"))
+    under, passed_over = conventions(rows.frame, found, kept)
     names = _run_ids(rows, found)
     return RunTable(
         source=str(source),
         **{name: values[name] for name in ("budget", *SIZE_COLUMNS, "loss")},
         run_id=names[kept].astype(str),
-        params_under=params_under,
-        params_convention=named_as(values["params"], params_under),
-        flops_convention=named_as(values["flops"], flops_under),
-        notes=tuple(notes),
+        params_under=under["params"],
+        params_convention=named_as(values["params"], under["params"]),
+        flops_convention=named_as(values["flops"], under["flops"]),
+        notes=(*notes, *passed_over),
         set_aside=_set_aside(names, reasons),
-        flops_under=flops_under,
+        flops_under=under["flops"],
         optional=optional_columns(rows.frame, found, kept),
     )
 

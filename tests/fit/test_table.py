@@ -108,23 +108,45 @@ def test_failed_runs_are_set_aside_with_their_reason(tmp_path: Path) -> None:
 
 
 def test_conventions_of_counting_are_read_and_named(tmp_path: Path) -> None:
-    """Truth: which columns were made equal. One with a hole is no count and is passed over."""
+    """Truth: which columns were made equal."""
     table = [
         {
             **row,
             "params_all": row["params"] * 2,
             "params_body": row["params"],
-            "params_odd": "" if i == 3 else 1.0,
             "flops_exact": row["flops"],
             "flops_6nd": row["flops"] * 1.1,
         }
-        for i, row in enumerate(rows())
+        for row in rows()
     ]
     read = load_runs(write_csv(tmp_path / "runs.csv", table))
     assert set(read.params_under) == {"all", "body"}
     assert (read.params_convention, read.flops_convention) == ("body", "exact")
     plain = load_runs(write_csv(tmp_path / "plain.csv", rows()))
     assert (plain.params_under, plain.params_convention, plain.flops_convention) == ({}, None, None)
+
+
+def test_columns_that_only_look_like_a_way_of_counting_are_passed_over_by_name(tmp_path: Path) -> None:
+    """Truth: what each column was made: of another name, with a hole, there twice."""
+    table = [
+        {
+            **row,
+            "flops_per_second": 1e15 / row["tokens"],
+            "params_millions": row["params"] / 1e6,
+            "params_body": "" if i == 3 else row["params"] / 2,
+            "params_all": row["params"],
+            "params_ALL": row["params"] * 2,
+        }
+        for i, row in enumerate(rows())
+    ]
+    path = write_csv(tmp_path / "runs.csv", table)
+    path.write_text(path.read_text().replace("params_ALL", "params_all"))
+    read = load_runs(path)
+    assert (read.params_under, read.flops_under) == ({}, {})
+    body, twice, strange = read.notes
+    assert body.startswith("column 'params_body' is not taken for a way of counting: 1 of its 8 values")
+    assert twice.startswith("column 'params_all' is there twice, so neither is taken for a way of counting")
+    assert strange.startswith("flops_per_second, params_millions: no known way of counting (params_all, ")
 
 
 def test_optional_numbers_are_kept_beside_the_runs_that_are_fitted(tmp_path: Path) -> None:
