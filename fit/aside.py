@@ -18,7 +18,11 @@ FINISHED = "finished"
 DIVERGED = "diverged or crashed: loss is NaN or missing"
 LOGGED_AGAIN = "logged twice: a later row has the same run_id"
 SAME_MODEL = 1.01
-"""Rows of one run_id whose params differ by more than this factor are different runs."""
+"""Rows of one run_id whose sizes differ by more than this factor are different runs."""
+SAME_RUN = ("run_id", "seed", "budget", "lr", "batch_tokens")
+"""Rows that differ in one of these are different runs."""
+STEP_COLUMNS = ("step", "_step", "global_step")
+"""Where a table has one of these, a run's rows may be records along its way. `steps` is how many a run had."""
 
 
 class SetAside(NamedTuple):
@@ -60,31 +64,40 @@ def unusable(rows: Rows, found: Mapping[str, str]) -> np.ndarray:
 
 
 def logged_again(rows: Rows, found: Mapping[str, str]) -> tuple[np.ndarray, list[str]]:
-    """(n,) which rows have a later one of the same run_id, seed and budget; notes.
+    """(n,) which rows have a later one of the same run_id, seed, budget, learning rate and batch; notes.
 
-    A run_id whose rows differ in params names no single run: its rows are all kept, and a note says so.
+    A run_id whose rows differ in size names no single run, as that of a model that is trained at several budgets: its
+    rows are all kept, and a note says so. With a budget the size is params; without one flops and tokens too, unless a
+    column of steps says that the rows are records along a run.
     """
     nothing = np.zeros(len(rows.frame), dtype=bool)
     if "run_id" not in found:
         return nothing, []
     import pandas as pd
 
-    keys = pd.DataFrame(
-        {name: texts(rows.frame[found[name]]) for name in ("run_id", "seed", "budget") if name in found}
-    )
+    keys = pd.DataFrame({name: texts(rows.frame[found[name]]) for name in SAME_RUN if name in found})
     shared = (keys.duplicated(keep=False) & keys["run_id"].notna()).to_numpy()
     if not shared.any():
         return nothing, []
     at = np.flatnonzero(shared)
     part = keys.iloc[at]
-    params = pd.Series(_params(rows.frame.iloc[at], found), index=part.index)
-    groups = params.groupby([part[key] for key in part], dropna=False)
-    one_run = ~((groups.transform("max") / groups.transform("min")) > SAME_MODEL).to_numpy()
+    by = [part[key] for key in part]
+    one_run, differing = np.ones(len(at), dtype=bool), []
+    along = "budget" in found or any(name in rows.frame.columns for name in STEP_COLUMNS)
+    for name, sizes in _sizes(rows.frame.iloc[at], found, only_params=along).items():
+        groups = pd.Series(sizes, index=part.index).groupby(by, dropna=False)
+        differs = ((groups.transform("max") / groups.transform("min")) > SAME_MODEL).to_numpy()
+        one_run &= ~differs
+        differing += [name] if differs.any() else []
     again = part.duplicated(keep="last").to_numpy() & one_run
     nothing[at[again]] = True
     strangers = part["run_id"][~one_run].nunique()
-    notes = [f"{strangers} run_ids name rows that differ in params, which are taken for different runs"]
-    return nothing, notes if strangers else []
+    if not strangers:
+        return nothing, []
+    listed = " and ".join(filter(None, [", ".join(differing[:-1]), differing[-1]]))
+    return nothing, [
+        f"{strangers} run_ids name rows that differ in {listed}, which are taken for different runs"
+    ]
 
 
 def repeats(values: Mapping[str, np.ndarray], seed: pd.Series | None) -> np.ndarray:
@@ -106,9 +119,12 @@ def _needed(found: Mapping[str, str]) -> list[str]:
     return [name for name in ("loss", *SIZE_COLUMNS, "budget") if name in found]
 
 
-def _params(frame: pd.DataFrame, found: Mapping[str, str]) -> np.ndarray:
-    """(n,) up to a factor that all rows share."""
-    if "params" in found:
-        return floats(frame, found["params"])
+def _sizes(frame: pd.DataFrame, found: Mapping[str, str], only_params: bool) -> dict[str, np.ndarray]:
+    """(n,) each, up to a factor that all rows share."""
+    there = {name: floats(frame, found[name]) for name in SIZE_COLUMNS if name in found}
+    if not only_params:
+        return there
+    if "params" in there:
+        return {"params": there["params"]}
     with np.errstate(all="ignore"):  # nothing is known yet of what the columns hold
-        return floats(frame, found["flops"]) / floats(frame, found["tokens"])
+        return {"params": there["flops"] / there["tokens"]}

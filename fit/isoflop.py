@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fit.approaches import Approach, approaches, window_range
+from fit.aside import by_reason
 from fit.axis import AxisFit, fit_axis
 from fit.backtest import Backtest, backtests
 from fit.conventions import ConventionFit, fit_conventions
@@ -29,6 +30,8 @@ from fit.tuning import tuned
 from fit.unused import unused_runs
 from fit.valley import AXES, MIN_SIZES, Axis, ParabolaOptions, Valley
 
+MANY_SET_ASIDE = 0.1
+"""Of all rows; a smaller share is hardly why a law is missing."""
 MOST_BUDGETS = 1000
 """More than any experiment has: were each run's own FLOPs taken for its budget, a fit would be busy for hours."""
 
@@ -185,11 +188,20 @@ def _require_law(table: RunTable, tokens: AxisFit) -> None:
         raise UserError(
             f"'{table.source}' has {len(table.budgets)} budgets, none of them with {MIN_SIZES} different sizes; a "
             f"parabola needs {MIN_SIZES}: train more sizes a budget, or name the budgets' column with "
-            f"--column budget=NAME"
+            f"--column budget=NAME{_also_set_aside(table)}"
         )
     if tokens.law is None:
         states = "; ".join(f"{valley.budget:.3g} FLOPs: {valley.status}" for valley in tokens.valleys)
         raise UserError(
             f"'{table.source}' has fewer than 2 budgets with a minimum inside their grid ({states}); a law needs 2: "
-            f"extend the grids past their edges or add budgets"
+            f"extend the grids past their edges or add budgets{_also_set_aside(table)}"
         )
+
+
+def _also_set_aside(table: RunTable) -> str:
+    """Where that may be why there is no law."""
+    rows = len(table) + len(table.set_aside)
+    if len(table.set_aside) < MANY_SET_ASIDE * rows:
+        return ""
+    reason, items = max(by_reason(table.set_aside).items(), key=lambda group: len(group[1]))
+    return f"; {len(table.set_aside)} of {rows} runs are set aside, {len(items)} of them because: {reason}"

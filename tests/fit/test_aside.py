@@ -105,7 +105,49 @@ def test_a_run_id_that_differs_in_params_names_several_runs(tmp_path: Path) -> N
     runs = read(tmp_path, table)
     assert len(runs) == 8
     assert runs.set_aside == ()
-    assert runs.notes[0] == "4 run_ids name rows that differ in params, which are taken for different runs"
+    assert (
+        runs.notes[0]
+        == "4 run_ids name rows that differ in flops, params and tokens, which are taken for different runs"
+    )
+
+
+def test_a_models_name_as_run_id_at_several_budgets_is_several_runs(tmp_path: Path) -> None:
+    """Truth: a row each, as written; the table has no budget column, and the params of one name are equal."""
+    table = [
+        {
+            "run_id": f"llama-{n:.0e}",
+            "flops": 6 * n * d,
+            "params": n,
+            "tokens": d,
+            "loss": 2 + n / d + d / n / 1e4,
+        }
+        for n in (1e8, 2e8, 4e8)
+        for d in (1e9, 4e9)
+    ]
+    runs = read(tmp_path, table)
+    assert (len(runs), runs.set_aside) == (6, ())
+    assert "3 run_ids name rows that differ in flops and tokens" in runs.notes[0]
+
+
+@pytest.mark.parametrize("column", ["lr", "batch_tokens"])
+def test_one_run_id_with_several_learning_rates_or_batches_is_several_runs(
+    tmp_path: Path, column: str
+) -> None:
+    table = [{**row, column: 1.0, "run_id": f"{row['params']:.3g}"} for row in rows()]
+    others = [{**row, column: 2.0, "loss": row["loss"] + 0.1} for row in table]
+    assert len(read(tmp_path, table + others)) == 16
+
+
+def test_records_along_a_run_are_one_run_where_a_column_of_steps_tells(tmp_path: Path) -> None:
+    """Truth: the last record of each."""
+    table = [
+        {**row, "step": step, "flops": row["flops"] * step / 2, "tokens": row["tokens"] * step / 2}
+        for row in without(rows(), "budget")
+        for step in (1, 2)
+    ]
+    runs = read(tmp_path, table)
+    assert list(runs.tokens) == [row["tokens"] for row in rows()]
+    assert {reason for _, reason in said(runs)} == {LOGGED_AGAIN}
 
 
 @pytest.mark.parametrize("column", ["seed", "budget"])

@@ -15,7 +15,7 @@ from fit.errors import UserError
 from fit.isoflop import fit_isoflop
 from fit.powerlaw import PowerLaw
 from fit.seeds import seed_noise
-from fit.table import RunTable, load_runs
+from fit.table import RunTable, SetAside, load_runs
 from fit.valley import AXES, Valley, fit_valley
 from tests.simulated import BUDGETS, TOKENS, Law, Surface, parabolas, table
 
@@ -191,6 +191,18 @@ def test_a_column_of_each_runs_own_flops_is_no_column_of_budgets() -> None:
     """Truth: the numbers of budgets and runs, before anything is fitted."""
     with pytest.raises(UserError, match=r"has 3000 budgets among 6000 runs.*--column budget=NAME"):
         fit_isoflop(parabolas(budgets=tuple(np.geomspace(1e18, 1e21, 3000)), sizes=2))
+
+
+def test_where_there_is_no_law_many_runs_set_aside_are_told() -> None:
+    """Truth: 20 of 25 rows set aside, most of them for one reason."""
+    aside = tuple(SetAside(f"run {i}", "status crashed" if i < 15 else "logged twice") for i in range(20))
+    few = parabolas(budgets=BUDGETS[:1], sizes=5)
+    with pytest.raises(
+        UserError, match=r"; 20 of 25 runs are set aside, 15 of them because: status crashed$"
+    ):
+        fit_isoflop(replace(few, set_aside=aside))
+    with pytest.raises(UserError, match=r"add budgets$"):
+        fit_isoflop(few)
 
 
 @pytest.mark.parametrize("budgets", [BUDGETS[:1], BUDGETS[:2]])
