@@ -91,9 +91,9 @@ def budget_flops(gpus: float, tflops: float, hours: float) -> float:
     return _positive("the budget", flops)
 
 
-def load_law(name: str) -> PlannerLaw:
+def load_law(name: str | Path) -> PlannerLaw:
     """A published law by name, or one's own from the JSON file of a fit. UserError where there is no such law."""
-    if name.endswith(".json") or Path(name).is_file():
+    if isinstance(name, Path) or name.endswith(".json") or Path(name).is_file():
         return _own_law(Path(name))
     return _planner_law(published_law(name))
 

@@ -7,6 +7,7 @@ the other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -30,6 +31,8 @@ from fit.tuning import tuned
 from fit.unused import unused_runs
 from fit.valley import AXES, MIN_SIZES, Axis, ParabolaOptions, Valley
 
+LEAST_RESAMPLES = 10
+"""Percentiles of fewer are no interval."""
 MANY_SET_ASIDE = 0.1
 """Of all rows; a smaller share is hardly why a law is missing."""
 MOST_BUDGETS = 1000
@@ -92,12 +95,13 @@ def fit_isoflop(
 
     predict: FLOPs at which optimal tokens and params, and the lowest loss, are wanted. options: which runs a parabola
     is fitted to, and how much each counts. Of a cell trained under several learning rates or batches the best counts
-    (`fit/tuning.py`). curves: learning curves, whose envelope is one approach more. resamples: of
-    the bootstrap, seeded by `seed`; the headline intervals need none.
-    UserError where no budget has three sizes, fewer than two have a usable minimum in tokens, or there are more than
-    MOST_BUDGETS.
+    (`fit/tuning.py`). curves: learning curves, whose envelope is one approach more. resamples: of the bootstrap,
+    LEAST_RESAMPLES or more, or 0 for none, seeded by `seed`; the headline intervals need none.
+    UserError for an argument that can't be used, where no budget has three sizes, fewer than two have a usable minimum
+    in tokens, or there are more than MOST_BUDGETS.
     """
     options = options or ParabolaOptions()
+    _require_arguments(predict, resamples, seed)
     _require_few_budgets(table)
     trained, table = table, tuned(table)
     surface = fit_surface(table.params, table.tokens, table.loss) if len(table) > UNKNOWNS else None
@@ -171,6 +175,18 @@ def _budget(table: RunTable, flops: float, i: int, axes: dict[Axis, AxisFit]) ->
         optimum_ci95={axis: fitted.bootstrap.optimum_ci95[i] for axis, fitted in axes.items()},
         lost={axis: fitted.bootstrap.lost[i] for axis, fitted in axes.items()},
     )
+
+
+def _require_arguments(predict: Sequence[float], resamples: int, seed: int) -> None:
+    for flops in predict:
+        if not (flops > 0 and math.isfinite(flops)):
+            raise UserError(
+                f"the budget to predict at is {flops}; a positive, finite number of FLOPs is expected"
+            )
+    if resamples != 0 and resamples < LEAST_RESAMPLES:
+        raise UserError(f"resamples is {resamples}; give {LEAST_RESAMPLES} or more, or 0 for no bootstrap")
+    if seed < 0:
+        raise UserError(f"the seed is {seed}; give 0 or more")
 
 
 def _require_few_budgets(table: RunTable) -> None:

@@ -101,8 +101,10 @@ def fit_surface(
 ) -> SurfaceFit:
     """The surface of least squares in the loss, or of least Huber loss in its logarithm.
 
-    params, tokens, loss: (n,), n > 5. UserError with fewer runs.
+    params, tokens, loss: (n,), n > 5. UserError with fewer runs, for another objective, and where the three differ in
+    length or hold what is no positive number.
     """
+    _require_usable(params, tokens, loss, objective)
     if len(loss) <= UNKNOWNS:
         raise UserError(f"a surface has {UNKNOWNS} unknowns and there are {len(loss)} runs; train more")
     x, y = _about_mean(params), _about_mean(tokens)
@@ -119,6 +121,21 @@ def fit_surface(
         residual_sd=float(np.sqrt(residuals @ residuals / (len(loss) - UNKNOWNS))),
         converged=bool(found.converged[0]),
     )
+
+
+def _require_usable(params: np.ndarray, tokens: np.ndarray, loss: np.ndarray, objective: str) -> None:
+    if objective not in OBJECTIVES:
+        raise UserError(f"the objective is '{objective}'; choose one of {', '.join(OBJECTIVES)}")
+    if not len(params) == len(tokens) == len(loss):
+        raise UserError(
+            f"there are {len(params)} params, {len(tokens)} tokens and {len(loss)} losses; give one of each a run"
+        )
+    for name, values in (("params", params), ("tokens", tokens), ("loss", loss)):
+        bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+        if len(bad):
+            raise UserError(
+                f"{name} of run {bad[0]} is {values[bad[0]]}; a positive, finite number is expected: leave the run out"
+            )
 
 
 def resampled_surfaces(

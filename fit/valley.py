@@ -17,6 +17,7 @@ AXES: tuple[Axis, ...] = ("tokens", "params")
 Status = Literal["ok", "edge-minimum", "opens-downward", "too-few-sizes"]
 Coefficients = tuple[float, float, float]
 Weights = Literal["equal", "near"]
+WEIGHTS: tuple[Weights, ...] = ("equal", "near")
 MIN_SIZES = 3
 SAME_SIZE = 1e-3
 """Sizes that lie closer than this, in natural log, are one size."""
@@ -46,6 +47,8 @@ class ParabolaOptions:
     def __post_init__(self) -> None:
         if self.window is not None and not self.window > 1:
             raise UserError(f"the window is {self.window:g}; a factor above 1 is expected, such as 4")
+        if self.weights not in WEIGHTS:
+            raise UserError(f"the weights are '{self.weights}'; choose one of {', '.join(WEIGHTS)}")
 
 
 @dataclass(frozen=True)

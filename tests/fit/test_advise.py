@@ -128,7 +128,7 @@ def test_params_by_6nd_are_as_unsure_as_the_tokens(tmp_path: Path) -> None:
 def test_a_fit_without_a_params_law_falls_back_on_6nd_and_says_so(tmp_path: Path) -> None:
     runs = parabolas()
     write_fit(fit_isoflop(replace(runs, params=0 * runs.params + 1e9), resamples=50), tmp_path / "fit.json")
-    found = advise(load_law(str(tmp_path / "fit.json")), 1e21)
+    found = advise(load_law(tmp_path / "fit.json"), 1e21)
     assert found.params_from == "C = 6ND"
     assert found.params == pytest.approx(1e21 / (6 * found.tokens))
 

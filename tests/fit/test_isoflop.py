@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -191,6 +192,22 @@ def test_a_column_of_each_runs_own_flops_is_no_column_of_budgets() -> None:
     """Truth: the numbers of budgets and runs, before anything is fitted."""
     with pytest.raises(UserError, match=r"has 3000 budgets among 6000 runs.*--column budget=NAME"):
         fit_isoflop(parabolas(budgets=tuple(np.geomspace(1e18, 1e21, 3000)), sizes=2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"predict": [1e22, 0.0]}, r"the budget to predict at is 0\.0; a positive, finite number"),
+        ({"predict": [-1.0]}, r"the budget to predict at is -1\.0"),
+        ({"predict": [float("nan")]}, "the budget to predict at is nan"),
+        ({"seed": -1}, "the seed is -1; give 0 or more"),
+        ({"resamples": -5}, "resamples is -5; give 10 or more, or 0 for no bootstrap"),
+        ({"resamples": 1}, "resamples is 1; give 10 or more"),
+    ],
+)
+def test_arguments_that_can_not_be_used_are_refused_by_name(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        fit_isoflop(parabolas(), **arguments)
 
 
 def test_where_there_is_no_law_many_runs_set_aside_are_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,3 +119,19 @@ def test_five_runs_are_too_few_for_five_unknowns() -> None:
     runs = simulated.Surface().runs(span=6)
     with pytest.raises(UserError, match="5 unknowns and there are 5 runs"):
         fit_surface(runs.params[:5], runs.tokens[:5], runs.loss[:5])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"loss": np.append(np.full(8, 3.0), np.nan)}, "loss of run 8 is nan; a positive, finite number"),
+        ({"params": -np.ones(9)}, r"params of run 0 is -1\.0; a positive, finite number"),
+        ({"tokens": np.ones(7)}, "there are 9 params, 7 tokens and 9 losses; give one of each a run"),
+        ({"objective": "hubber"}, "the objective is 'hubber'; choose one of squared, huber"),
+    ],
+)
+def test_arguments_that_can_not_be_used_are_refused_by_name(changed: dict[str, Any], message: str) -> None:
+    sizes = np.geomspace(1e8, 1e10, 9)
+    arguments: dict[str, Any] = {"params": sizes, "tokens": sizes, "loss": np.full(9, 3.0), **changed}
+    with pytest.raises(UserError, match=message):
+        fit_surface(**arguments)

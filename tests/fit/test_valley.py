@@ -76,3 +76,8 @@ def test_runs_of_nearly_one_size_are_one_size_and_a_long_row_of_them_is_many() -
 def test_a_window_is_a_factor_above_one(window: float) -> None:
     with pytest.raises(UserError, match="a factor above 1 is expected"):
         ParabolaOptions(window=window)
+
+
+def test_weights_of_another_name_are_refused() -> None:
+    with pytest.raises(UserError, match="the weights are 'nearr'; choose one of equal, near"):
+        ParabolaOptions(weights="nearr")  # type: ignore[arg-type]
