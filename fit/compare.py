@@ -7,6 +7,7 @@ Each law's line has an estimated error with few degrees of freedom; the error of
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from fit.errors import UserError
 from fit.isoflop import IsoflopFit
 from fit.powerlaw import PowerLaw
 from fit.statistics import LEVEL, Interval, exp_interval, student
+from fit.table import RunTable
 from fit.valley import AXES
 
 BEYOND = 100.0
@@ -213,10 +215,25 @@ def _cautions(first: IsoflopFit, second: IsoflopFit) -> list[str]:
     if len({law.shift is None for law in laws}) == 2:
         which = "first" if laws[0].shift is None else "second"
         found.append(f"the {which} is not corrected for what a parabola on its grid misses, and the other is")
+    if shared := _shared_runs(first.table, second.table):
+        found.append(
+            f"{shared} of {len(first.table)} and {len(second.table)} runs are in both, equal in params, tokens and "
+            f"loss to all digits, and the error of a difference assumes independent experiments: with shared runs it is too "
+            f"large; compare tables that share none"
+        )
     vocabularies = [_vocabulary(fit) for fit in (first, second)]
     if None not in vocabularies and vocabularies[0] != vocabularies[1]:
         found.append("their vocabularies differ in size, so a token of one is not a token of the other")
     return found
+
+
+def _shared_runs(first: RunTable, second: RunTable) -> int:
+    """Runs of the first that are in the second too, each counted as often as both have it."""
+    tables = [
+        Counter(zip(table.params.tolist(), table.tokens.tolist(), table.loss.tolist(), strict=True))
+        for table in (first, second)
+    ]
+    return (tables[0] & tables[1]).total()
 
 
 def _vocabulary(fit: IsoflopFit) -> tuple[float, ...] | None:

@@ -130,7 +130,7 @@ def test_what_noise_hides_is_said_to_go_unseen() -> None:
 
 
 def test_budgets_default_to_the_ends_that_both_have_and_a_hundred_times_the_largest() -> None:
-    first, second = parabolas(budgets=BUDGETS[:4]), parabolas(budgets=BUDGETS[1:])
+    first, second = parabolas(budgets=BUDGETS[:4]), parabolas(budgets=BUDGETS[1:], span=5)
     found = compare_fits(fitted(first), fitted(second))
     assert found.flops == (BUDGETS[1], BUDGETS[3], 100 * BUDGETS[4])
     assert tokens_of(found).middle.flops == pytest.approx(np.sqrt(BUDGETS[1] * BUDGETS[3]))
@@ -159,7 +159,21 @@ def test_other_conventions_vocabularies_and_corrections_are_cautioned_against() 
         "their vocabularies differ in size",
     ):
         assert part in text
-    assert compare_fits(fitted(first), fitted(first)).cautions == ()
+    other = replace(first, loss=first.loss + 1e-6)
+    assert compare_fits(fitted(first), fitted(other)).cautions == ()
+
+
+def test_runs_that_both_experiments_have_are_counted_and_cautioned_against() -> None:
+    """Truth: a copy shares all 35 runs, one with a fifth of its losses moved shares 28, another noise none."""
+    runs = parabolas(noise=0.01)
+    moved = replace(runs, loss=np.where(np.arange(35) % 5 == 0, runs.loss + 0.001, runs.loss))
+    fits = [fit_isoflop(one, resamples=0) for one in (runs, moved, parabolas(noise=0.01, seed=1))]
+    said = [compare_fits(fits[0], other).cautions for other in fits]
+    assert said[0][0].startswith(
+        "35 of 35 and 35 runs are in both, equal in params, tokens and loss to all digits"
+    )
+    assert said[1][0].startswith("28 of 35")
+    assert said[2] == ()
 
 
 def test_a_law_on_two_budgets_of_unknown_noise_tells_nothing() -> None:
