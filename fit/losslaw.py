@@ -58,14 +58,14 @@ class LossLaw:
         return self.curve.predict(flops)
 
 
-def fit_loss_law(flops: np.ndarray, loss: np.ndarray, sd: np.ndarray | None = None) -> LossLaw:
+def fit_loss_law(flops: np.ndarray, loss: np.ndarray) -> LossLaw:
     """The law of (k,) lowest losses, in nats, at (k,) budgets.
 
-    sd: (k,) standard errors of the losses, nats, up to a common factor. With fewer than LEAST_FOR_FLOOR budgets no
-    floor is asked for. UserError with fewer than two budgets, or a loss that is not positive.
+    All count alike. With fewer than LEAST_FOR_FLOOR budgets no floor is asked for. UserError with fewer than two
+    budgets, or a loss that is not positive.
     """
     different = len(np.unique(flops))
-    return LossLaw(fit_curve(flops, loss, different >= LEAST_FOR_FLOOR, "linear", sd))
+    return LossLaw(fit_curve(flops, loss, different >= LEAST_FOR_FLOOR, "linear"))
 
 
 def loss_law_to_dict(law: LossLaw) -> dict[str, Any]:
@@ -80,11 +80,7 @@ def loss_law_to_dict(law: LossLaw) -> dict[str, Any]:
         "exponent": law.exponent,
         "exponent_ci95": law.exponent_ci95,
         "residual_sd": curve.residual_sd,
-        "optima": {
-            "flops": curve.x.tolist(),
-            "loss": curve.y.tolist(),
-            "sd": None if curve.sd is None else curve.sd.tolist(),
-        },
+        "optima": {"flops": curve.x.tolist(), "loss": curve.y.tolist()},
     }
 
 
@@ -93,10 +89,9 @@ def loss_law_from_dict(content: Mapping[str, Any]) -> LossLaw:
     try:
         optima = content["optima"]
         flops, loss = (np.asarray(optima[name], dtype=float) for name in ("flops", "loss"))
-        sd = None if optima["sd"] is None else np.asarray(optima["sd"], dtype=float)
     except (KeyError, TypeError) as error:
         raise ValueError(f"no optima: {error}") from None
-    return fit_loss_law(flops, loss, sd)
+    return fit_loss_law(flops, loss)
 
 
 def loss_law_of(content: Any, path: Path) -> LossLaw:
