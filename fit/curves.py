@@ -48,8 +48,8 @@ def load_curves(source: str | Path, columns: Mapping[str, str] | None = None) ->
     derived as in `load_runs`. Records without a loss are no evaluations and are passed over, and with them a run that
     has no other. UserError where nothing is left, or a value can't be used.
     """
-    folder = Path(source)
-    rows = _cell_records(folder) if str(source) and folder.is_dir() else read_source(source)
+    cells = cells_folder(source)
+    rows = read_source(source) if cells is None else _cell_records(Path(source), cells)
     found = find_columns(rows, columns or {})
     if "run_id" not in found:
         raise UserError(
@@ -81,7 +81,12 @@ def _curve(run_id: str, values: Mapping[str, np.ndarray], chosen: np.ndarray) ->
     )
 
 
-def _cell_records(folder: Path) -> Rows:
+def cells_folder(source: str | Path) -> Path | None:
+    """Where the records of a sweep's cells lie; None where `source` is no folder."""
+    return Path(source).parent / "cells" if str(source) and Path(source).is_dir() else None
+
+
+def _cell_records(folder: Path, cells: Path) -> Rows:
     """A row an evaluation of a cell of the sweep."""
     import pandas as pd
 
@@ -95,12 +100,12 @@ def _cell_records(folder: Path) -> Rows:
     records = [
         {"run_id": str(run_id), "params": size, **record}
         for run_id, size in zip(table.frame["run_id"], params, strict=True)
-        for record in _evaluations(folder.parent / "cells" / str(run_id) / "metrics.jsonl")
+        for record in _evaluations(cells / str(run_id) / "metrics.jsonl")
     ]
     if not records:
         raise UserError(
-            f"no cell of '{folder}' has a record of validation losses in '{folder.parent / 'cells'}'; give the folder "
-            f"where the sweep was trained"
+            f"no cell of '{folder}' has a record of validation losses in '{cells}'; give the folder where the sweep "
+            f"was trained"
         )
     frame: pd.DataFrame = pd.DataFrame(records)
     return Rows(str(folder), frame, "run")
@@ -111,7 +116,7 @@ def _evaluations(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     found = []
-    for number, line in enumerate(path.read_text().split("\n")[:-1], start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
         try:
             record = json.loads(line)
             losses = {name: record[name] for name in (PROBE, FINAL) if name in record}

@@ -6,8 +6,9 @@ import contextlib
 import json
 import math
 import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from fit.approaches import Approach
 from fit.aside import by_reason
@@ -106,15 +107,36 @@ def _write_json(content: dict[str, Any], path: Path) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write to a temporary name and rename; UserError, and nothing left behind, where that can't be done."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write to a temporary name and rename; UserError, and nothing left behind, where that can't be done.
+
+    A link is followed, so that it stays one. A device, a pipe, and the file that is printed to are written into as
+    they are: put in their place, a file of the same name would reach no reader.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        if (stream := _stream_of(path)) is not None:
+            stream.flush()
+            with open(stream.fileno(), "wb", closefd=False) as file:
+                file.write(content)
+        elif path.exists() and not path.is_file():
+            path.write_bytes(content)
+        else:
+            temporary.write_bytes(content)
+            temporary.replace(target)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise UserError(f"'{path}' can't be written: {error.strerror}; choose another place") from None
+
+
+def _stream_of(path: Path) -> TextIO | None:
+    """Of standard output and error, the one that `path` leads to: /dev/stdout, or the file it is redirected to."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed
+        with contextlib.suppress(OSError, ValueError):  # none at `path`, or a stream that is no file
+            if os.path.samestat(path.stat(), os.fstat(stream.fileno())):
+                return stream
+    return None
 
 
 def _budget(fit: IsoflopFit, budget: Budget) -> dict[str, Any]:

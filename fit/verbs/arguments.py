@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json as json_format
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,31 +29,33 @@ def number(text: str) -> float:
     return value
 
 
-def require_places(source: Path | None, places: Mapping[str, Path | None]) -> None:
+def require_places(read: Sequence[tuple[str, Path | None]], places: Mapping[str, Path | None]) -> None:
     """UserError, before anything is computed, where an output has no folder, is one, or is another file.
 
-    source: the file that is read, or the folder of a data set; None where it is remote. places: each output by its
-    option.
+    read: what is read, a file or a folder of files, and what a message calls it; None where it is remote. places: each
+    output by its option.
     """
-    taken = {} if source is None else {source.resolve(): "the run table itself"}
+    taken = [(what, path) for what, path in read if path is not None]
     for option, path in places.items():
         if path is None:
             continue
         if path.is_dir():
             raise UserError(f"{option} '{path}' is a folder; name a file in it")
-        if not path.resolve().parent.is_dir():
+        if not Path(os.path.realpath(path)).parent.is_dir():
             raise UserError(f"folder '{path.parent}' of {option} '{path}' does not exist; make it first")
-        if source is not None and source.is_dir() and path.resolve().is_relative_to(source.resolve()):
-            raise UserError(f"{option} '{path}' lies inside the data set '{source}'; choose another folder")
-        same = next((what for other, what in taken.items() if _same_file(path, other)), None)
-        if same is not None:
-            raise UserError(f"{option} '{path}' is {same}, which it would overwrite; choose another name")
-        taken[path.resolve()] = f"the file of {option} too"
+        for what, other in taken:
+            if other.is_dir() and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(other)):
+                raise UserError(f"{option} '{path}' lies inside {what} '{other}'; choose another folder")
+            if _same_file(path, other):
+                raise UserError(f"{option} '{path}' is {what}, which it would overwrite; choose another name")
+        taken.append((f"the file of {option} too", path))
 
 
 def _same_file(path: Path, other: Path) -> bool:
     """Also under another name: a link."""
-    return path.resolve() == other or (path.exists() and other.exists() and path.samefile(other))
+    if os.path.realpath(path) == os.path.realpath(other):
+        return True
+    return path.exists() and other.exists() and path.samefile(other)
 
 
 def column_map(texts: Sequence[str]) -> dict[str, str]:

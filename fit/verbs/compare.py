@@ -46,8 +46,8 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(
             f"'{options.first}' and '{options.second}' are one table, which can't differ from itself; give another"
         )
-    for file in (first_file, second_file):
-        require_places(file, {"--json": options.json})
+    read = [("the run table itself", file) for file in (first_file, second_file)]
+    require_places(read, {"--json": options.json})
     columns = column_map(options.column)
     from fit.compare import compare_fits
     from fit.isoflop import fit_isoflop

@@ -63,11 +63,11 @@ def run(options: argparse.Namespace) -> None:
     from fit.report.canvas import require_format
     from fit.report.diagnostics_figure import draw_diagnostics
     from fit.report.figures import draw_isoflop
-    from fit.sources import SourceOptions, local_source
+    from fit.sources import SourceOptions
     from fit.table import load_runs
 
     figures = {"--figure": options.figure, "--diagnostics": options.diagnostics}
-    require_places(local_source(options.source), {"--json": options.json, **figures})
+    require_places(_read(options), {"--json": options.json, **figures})
     for option, path in figures.items():
         if path is not None:
             require_format(option, path)
@@ -89,3 +89,16 @@ def run(options: argparse.Namespace) -> None:
     if options.diagnostics is not None:
         draw_diagnostics(fit, options.diagnostics)
     print(render(fit))
+
+
+def _read(options: argparse.Namespace) -> list[tuple[str, Path | None]]:
+    """The files that are read, as `require_places` takes them."""
+    from fit.curves import cells_folder
+    from fit.sources import local_source
+
+    source = local_source(options.source)
+    read = [("the data set" if source is not None and source.is_dir() else "the run table itself", source)]
+    if options.curves is not None:
+        read.append(("the table of --curves", local_source(options.curves)))
+        read.append(("the cells of --curves", cells_folder(options.curves)))
+    return read

@@ -224,6 +224,55 @@ def test_the_run_table_is_safe_under_every_name_that_it_has(
     assert runs.read_bytes() == before
 
 
+@pytest.fixture
+def curves(tmp_path: Path) -> Path:
+    """The records of two runs, beside the run table."""
+    rows = [
+        {"run_id": run, "params": size, "tokens": size * step, "loss": 9 - step}
+        for run, size in (("a", 1e6), ("b", 2e6))
+        for step in (1, 2, 3)
+    ]
+    return write_csv(tmp_path / "curves.csv", rows)
+
+
+@pytest.mark.parametrize("option", ["--json", "--figure", "--diagnostics"])
+def test_no_output_overwrites_the_curves(fit: Run, runs: Path, curves: Path, option: str) -> None:
+    link = curves.with_suffix(".svg")
+    link.symlink_to(curves)
+    before = curves.read_bytes()
+    assert_refused(fit("isoflop", runs, "--curves", curves, option, link), "is the table of --curves")
+    assert (link.is_symlink(), curves.read_bytes()) == (True, before)
+
+
+def test_no_output_overwrites_the_records_of_a_sweeps_cells(fit: Run, runs: Path, tmp_path: Path) -> None:
+    sweep, cell = tmp_path / "results" / "tiny", tmp_path / "results" / "cells" / "a"
+    for folder in (sweep, cell):
+        folder.mkdir(parents=True)
+    (sweep / "runs.csv").write_text("run_id,params\na,1e6\n")
+    (cell / "metrics.jsonl").write_text("{}\n")
+    for output in (sweep / "runs.csv", cell / "metrics.jsonl"):
+        before = output.read_bytes()
+        said = fit("isoflop", runs, "--curves", sweep, "--json", output)
+        assert_refused(said, "is the table of --curves" if output.suffix == ".csv" else "inside the cells of")
+        assert output.read_bytes() == before
+
+
+def test_a_fit_can_be_written_to_standard_output(runs: Path, tmp_path: Path) -> None:
+    """Truth: the JSON that a file gets, then what is printed; into a pipe, and where a file stands for the pipe.
+
+    The link is what /dev/stdout is, which a failure must not harm.
+    """
+    out = tmp_path / "stdout"
+    out.symlink_to("/proc/self/fd/1")
+    piped = started("-m", "fit", "isoflop", runs, "--json", out).stdout
+    printed = started("-m", "fit", "isoflop", runs, "--json", tmp_path / "fit.json").stdout
+    assert piped == (tmp_path / "fit.json").read_text() + printed
+    with (tmp_path / "both.txt").open("w") as both:
+        command = [sys.executable, "-m", "fit", "isoflop", str(runs), "--json", str(out)]
+        subprocess.run(command, cwd=ROOT, stdout=both, check=True)
+    assert (tmp_path / "both.txt").read_text() == piped
+
+
 BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
     "empty.csv": ("", "is empty"),
     "header.csv": ("flops,tokens,loss\n", "has a header and no rows"),

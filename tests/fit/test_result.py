@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
@@ -225,6 +226,28 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="folder' can't be written: Is a directory"):
         write_atomically(tmp_path / "folder", b"after")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["folder", "out.json"]
+
+
+def test_a_link_stays_one_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    target, link, early = tmp_path / "target.json", tmp_path / "link.json", tmp_path / "early.json"
+    target.write_text("before")
+    link.symlink_to(target)
+    early.symlink_to(tmp_path / "later.json")
+    for place in (link, early):
+        write_atomically(place, b"after")
+    assert link.is_symlink()
+    assert early.is_symlink()
+    assert (target.read_text(), (tmp_path / "later.json").read_text()) == ("after", "after")
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_pipe_is_written_into_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(pipe, b"after")
+    assert (os.read(reader, 99), pipe.is_fifo()) == (b"after", True)
+    os.close(reader)
 
 
 def test_runs_set_aside_are_counted_by_reason_and_a_hundred_each_are_named() -> None:
