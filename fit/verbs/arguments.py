@@ -29,6 +29,13 @@ def number(text: str) -> float:
     return value
 
 
+def place(text: str) -> Path:
+    """A file's name. argparse turns the error into a sentence."""
+    if not text:
+        raise argparse.ArgumentTypeError("the file's name is empty; name a file")
+    return Path(text)
+
+
 def require_places(read: Sequence[tuple[str, Path | None]], places: Mapping[str, Path | None]) -> None:
     """UserError, before anything is computed, where an output has no folder, is one, or is another file.
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from fit.errors import UserError
-from fit.verbs.arguments import column_map, number, require_places
+from fit.verbs.arguments import column_map, number, place, require_places
 
 
 def add(verbs: Any) -> None:
@@ -24,7 +23,7 @@ def add(verbs: Any) -> None:
         default=[],
         help="budgets at which the optima are compared; else the ends of those that both have, and 100x the largest",
     )
-    verb.add_argument("--json", type=Path, metavar="FILE", help="write the comparison here")
+    verb.add_argument("--json", type=place, metavar="FILE", help="write the comparison here")
     verb.add_argument(
         "--column",
         action="append",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from fit.errors import UserError
-from fit.verbs.arguments import number
+from fit.verbs.arguments import number, place
 
 
 def add(verbs: Any) -> None:
@@ -17,7 +16,7 @@ def add(verbs: Any) -> None:
     verb.add_argument("--loss", default="loss", metavar="COLUMN", help="nats; 'loss' where not given")
     verb.add_argument("--accuracy", default="accuracy", metavar="COLUMN", help="'accuracy' where not given")
     verb.add_argument("--chance", type=number, help="the accuracy of a guess, as the sigmoid's floor: 0.25")
-    verb.add_argument("--law", type=Path, metavar="FILE", help="the JSON file of a fit that has a loss law")
+    verb.add_argument("--law", type=place, metavar="FILE", help="the JSON file of a fit that has a loss law")
     verb.add_argument("--flops", type=number, nargs="+", default=[], help="the accuracy at these budgets")
     verb.set_defaults(run=run)
 

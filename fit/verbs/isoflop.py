@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fit.verbs.arguments import column_map, filters, number, require_places
+from fit.verbs.arguments import column_map, filters, number, place, require_places
 
 
 def add(verbs: Any) -> None:
@@ -20,12 +20,12 @@ def add(verbs: Any) -> None:
     verb.add_argument(
         "--predict", type=number, nargs="+", default=[], metavar="FLOPS", help="optima at these budgets too"
     )
-    verb.add_argument("--json", type=Path, metavar="FILE", help="write the fit here")
+    verb.add_argument("--json", type=place, metavar="FILE", help="write the fit here")
     verb.add_argument(
-        "--figure", type=Path, metavar="FILE", help="draw valleys and law here: .png, .pdf or .svg"
+        "--figure", type=place, metavar="FILE", help="draw valleys and law here: .png, .pdf or .svg"
     )
     verb.add_argument(
-        "--diagnostics", type=Path, metavar="FILE", help="draw residuals, leverage and approaches here"
+        "--diagnostics", type=place, metavar="FILE", help="draw residuals, leverage and approaches here"
     )
     verb.add_argument(
         "--window",

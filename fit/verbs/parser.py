@@ -15,7 +15,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
-        self._negative_number_matcher = re.compile(r"-[.\d]")  # -1e20 too is a number, not an option
+        # -1e20 and -inf too are numbers, not options
+        self._negative_number_matcher = re.compile(r"-([.\d]|inf|nan)", re.IGNORECASE)
 
     def error(self, message: str) -> NoReturn:
         text = _with_hint(message, self)

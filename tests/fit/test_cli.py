@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,9 +34,14 @@ def assert_refused(said: Said, *parts: str) -> None:
         assert part in said.error
 
 
-def started(*arguments: object) -> subprocess.CompletedProcess[str]:
+def started(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -173,7 +179,9 @@ BAD_OPTIONS: list[tuple[list[str], list[str]]] = [
         ["folder 'none' of --json 'none/fit.json' does not exist"],
     ),
     (["isoflop", "RUNS", "--json", "."], ["--json '.' is a folder"]),
-    (["isoflop", "RUNS", "--json", ""], ["--json '.' is a folder"]),
+    (["isoflop", "RUNS", "--json", ""], ["argument --json: the file's name is empty; name a file"]),
+    (["isoflop", "one\ntwo\x1b[31m.csv"], ["'one\\ntwo\\x1b[31m.csv' does not exist"]),
+    (["isoflop", "RUNS", "--predict", "-inf"], ["'-inf' must be positive and finite"]),
     (["isoflop", "RUNS", "--json", "/proc/fit.json"], ["'/proc/fit.json' can't be written"]),
     (["isoflop", "RUNS", "--json", "RUNS"], ["is the run table itself, which it would overwrite"]),
     (["isoflop", "RUNS", "--json", "same.png", "--figure", "same.png"], ["is the file of --json too"]),
@@ -350,6 +358,43 @@ def test_output_that_nobody_reads_to_its_end_is_no_error(runs: Path) -> None:
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert (runs.parent / "fit.json").exists()
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
+@pytest.mark.parametrize("arguments", [["references"], ["--help"]])
+def test_a_sign_that_a_terminal_lacks_is_written_out(
+    arguments: list[str], environment: dict[str, str]
+) -> None:
+    """Truth: α is U+03B1."""
+    done = started("-m", "fit", *arguments, **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u03b1" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "error"),
+    [
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+        (
+            ">/dev/full",
+            2,
+            "error: the output can't be written: No space left on device; send it to another place\n",
+        ),
+    ],
+)
+@pytest.mark.parametrize("verb", ["references", "--help"])
+def test_output_that_has_no_place_is_no_traceback(verb: str, redirection: str, code: int, error: str) -> None:
+    """Closed output is one that nobody wants; a full disk is told."""
+    command = f"PYTHONUNBUFFERED= '{sys.executable}' -m fit {verb} {redirection}"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, error)
 
 
 def test_equal_runs_give_equal_files(fit: Run, runs: Path, tmp_path: Path) -> None:

@@ -1,0 +1,21 @@
+"""Text of others, kept to its line."""
+
+from __future__ import annotations
+
+import unicodedata
+
+BREAKS = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Unicode's categories of what breaks a line, moves a cursor, turns the direction or can't be encoded."""
+
+
+def one_line(text: str) -> str:
+    """`text` with its control characters and line breaks written out, as in \\n and \\x1b."""
+    if text.isprintable():
+        return text
+    return "".join(_shown(character) for character in text)
+
+
+def _shown(character: str) -> str:
+    if unicodedata.category(character) not in BREAKS:
+        return character
+    return character.encode("unicode_escape").decode("ascii")
