@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fit.errors import UserError
+from fit.limits import LARGEST, LOSS, POSITIVE, Limits
 from fit.sources import read_source
 from fit.sources.rows import Rows
 
@@ -32,10 +33,6 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
     "flops": ("exact", "6nd"),
 }
 """Ways of counting that a column `params_NAME` or `flops_NAME` may hold, as `models/flops.py` defines them."""
-LARGEST = 1e100
-"""Numbers past this, or below its inverse, would overflow where they are squared."""
-
-
 MOST_CHARACTERS = 60
 """Of a value, in an error."""
 MOST_NAMES = 40
@@ -88,19 +85,24 @@ def other_candidates(frame: pd.DataFrame, found: Mapping[str, str], mapped: Mapp
     return notes
 
 
-def numbers(rows: Rows, column: str, kept: np.ndarray) -> np.ndarray:
-    """(k,) the column as floats, at the (k,) rows `kept`.
+def run_numbers(rows: Rows, found: Mapping[str, str], kept: np.ndarray) -> dict[str, np.ndarray]:
+    """(k,) each of sizes, loss and budget that is there, at the (k,) rows `kept`. UserError as for `numbers`."""
+    return {
+        name: numbers(rows, found[name], kept, LOSS if name == "loss" else POSITIVE)
+        for name in (*SIZE_COLUMNS, "loss", "budget")
+        if name in found
+    }
 
-    UserError where one is no number, infinite, zero, negative or beyond LARGEST.
-    """
+
+def numbers(rows: Rows, column: str, kept: np.ndarray, limits: Limits = POSITIVE) -> np.ndarray:
+    """(k,) the column as floats, at the (k,) rows `kept`. UserError where one is no number, or outside `limits`."""
     values = floats(rows.frame, column)[kept]
-    bad = ~usable(values)
+    bad = ~limits.hold(values)
     if bad.any():
         first = int(kept[np.argmax(bad)])
         raise UserError(
-            f"'{rows.name}' {rows.where(first)}: {column} is {_shown(rows.frame[column].iloc[first])}, where a "
-            f"positive number below {LARGEST:.0e} is expected; mend or remove the row ({int(bad.sum())} such in this "
-            f"column)"
+            f"'{rows.name}' {rows.where(first)}: {column} is {_shown(rows.frame[column].iloc[first])}, where "
+            f"{limits.words} is expected; mend or remove the row ({int(bad.sum())} such in this column)"
         )
     return values
 
@@ -127,11 +129,6 @@ def texts(series: pd.Series) -> pd.Series:
 
 def _in_one_line(value: Any) -> str:
     return " ".join(str(value).split())
-
-
-def usable(values: np.ndarray) -> np.ndarray:
-    """Which of them can be fitted."""
-    return np.isfinite(values) & (values > 1 / LARGEST) & (values < LARGEST)
 
 
 def optional_columns(
@@ -166,7 +163,7 @@ def conventions(
             notes.append(
                 f"column '{name}' is there twice, so neither is taken for a way of counting: remove one"
             )
-        elif not (good := usable(values := floats(frame, name)[kept])).all():
+        elif not (good := POSITIVE.hold(values := floats(frame, name)[kept])).all():
             notes.append(
                 f"column '{name}' is not taken for a way of counting: {int(np.sum(~good))} of its {len(good)} values "
                 f"are no positive numbers; mend them"
@@ -187,7 +184,7 @@ def named_as(values: np.ndarray, columns: Mapping[str, np.ndarray]) -> str | Non
 def derive(values: dict[str, np.ndarray], rows: Rows, kept: np.ndarray) -> list[str]:
     """Fill in the one of flops, params, tokens that is missing, by C = 6·N·D; a note for it.
 
-    values: (k,) each, of the (k,) rows `kept`. UserError where that leads beyond LARGEST.
+    values: (k,) each, of the (k,) rows `kept`. UserError where that leads out of all limits.
     """
     missing = next((name for name in SIZE_COLUMNS if name not in values), None)
     if missing is None:
@@ -197,21 +194,23 @@ def derive(values: dict[str, np.ndarray], rows: Rows, kept: np.ndarray) -> list[
     else:
         other = "tokens" if missing == "params" else "params"
         values[missing] = values["flops"] / (6 * values[other])
-    bad = ~usable(values[missing])
+    bad = ~POSITIVE.hold(values[missing])
     if bad.any():
         first = int(np.argmax(bad))
         raise UserError(
             f"'{rows.name}' {rows.where(int(kept[first]))}: {missing}, by C = 6*N*D, is {values[missing][first]:.3g}, "
-            f"where a positive number below {LARGEST:.0e} is expected; check the units of the other two columns"
+            f"where {POSITIVE.words} is expected; check the units of the other two columns"
         )
     return [f"{missing} derived from C = 6*N*D: not in the table"]
 
 
-def load_columns(source: str | Path, columns: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """(n,) positive numbers of each column of any table, by the names we give them.
+def load_columns(
+    source: str | Path, columns: Mapping[str, str], limits: Mapping[str, Limits] | None = None
+) -> dict[str, np.ndarray]:
+    """(n,) numbers of each column of any table, by the names we give them.
 
-    source: as for `fit.load_runs`. columns: ours -> the table's. UserError names the source, the row and the column of
-    whatever can't be used.
+    source: as for `fit.load_runs`. columns: ours -> the table's. limits: by our name; positive numbers without.
+    UserError names the source, the row and the column of whatever can't be used.
     """
     rows = read_source(source)
     there = list(rows.frame.columns)
@@ -225,8 +224,11 @@ def load_columns(source: str | Path, columns: Mapping[str, str]) -> dict[str, np
     if len(set(columns.values())) < len(columns):
         options = " and ".join(f"--{option}" for option in columns)
         raise UserError(f"{options} name the same column of '{rows.name}'; give each one of its own")
-    every = np.arange(len(rows.frame))
-    return {option: numbers(rows, column, every) for option, column in columns.items()}
+    every, limits = np.arange(len(rows.frame)), limits or {}
+    return {
+        option: numbers(rows, column, every, limits.get(option, POSITIVE))
+        for option, column in columns.items()
+    }
 
 
 def _listed(names: list[str]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fit.columns import SIZE_COLUMNS, derive, find_columns, floats, numbers
+from fit.columns import derive, find_columns, floats, run_numbers
 from fit.errors import UserError
 from fit.sources import read_source
 from fit.sources.files import read_file, table_file
@@ -62,7 +62,7 @@ def load_curves(source: str | Path, columns: Mapping[str, str] | None = None) ->
         raise UserError(
             f"'{rows.name}' has no record with a loss; a curve needs validation losses on the way"
         )
-    values = {name: numbers(rows, found[name], kept) for name in (*SIZE_COLUMNS, "loss") if name in found}
+    values = run_numbers(rows, {name: column for name, column in found.items() if name != "budget"}, kept)
     derive(values, rows, kept)
     ids = rows.frame[found["run_id"]].iloc[kept].astype(str).to_numpy(dtype=object)
     return tuple(_curve(str(run_id), values, ids == run_id) for run_id in dict.fromkeys(ids))

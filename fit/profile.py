@@ -129,6 +129,10 @@ def crossing(excess: Callable[[float], float], centre: float, step: float, end: 
     """Where `excess` turns positive, from `centre` by growing steps; `end` where it does not before that."""
     from scipy.optimize import brentq
 
+    if (
+        excess(centre) > 0
+    ):  # so far from the points that rounding hides the curve itself: nothing is known there
+        return end
     exact = 1e-4 * min(abs(step), abs(centre) or abs(step))
     inside, there = centre, centre
     for _ in range(WIDENINGS):
@@ -203,7 +207,12 @@ def _linear(
             offset = columns - at[:, None]
             height = np.sum(weight * offset * (y - value), axis=1) / np.sum(weight * offset**2, axis=1)
             height = np.clip(np.nan_to_num(height), 0.0, np.where(at > 0, value / at, np.inf))
-            return value - np.where(at > 0, height * at, 0.0), height
+            floor = value - np.where(at > 0, height * at, 0.0)
+            # far below the points the height there dwarfs the floor, which as a difference would be rounding
+            far, share = at > 1, columns / at[:, None]
+            rest = np.sum(weight * (1 - share) * (y - value * share), axis=1)
+            least = np.clip(np.nan_to_num(rest / np.sum(weight * (1 - share) ** 2, axis=1)), 0.0, value)
+            return np.where(far, least, floor), np.where(far, (value - least) / at, height)
         alone = np.sum(weight * columns * y, axis=1) / np.sum(weight * columns**2, axis=1)
         if form == "power":
             return nothing, alone

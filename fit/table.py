@@ -16,9 +16,9 @@ from fit.columns import (
     derive,
     find_columns,
     named_as,
-    numbers,
     optional_columns,
     other_candidates,
+    run_numbers,
     texts,
 )
 from fit.errors import UserError
@@ -86,7 +86,7 @@ def load_runs(
     reasons[again] = LOGGED_AGAIN
     kept = np.flatnonzero(reasons == "")
     _require_some(rows, kept, reasons)
-    values = {name: numbers(rows, found[name], kept) for name in _numeric(found)}
+    values = run_numbers(rows, found, kept)
     notes = derive(values, rows, kept) + other_candidates(rows.frame, found, mapped) + notes
     seed = rows.frame[found["seed"]].iloc[kept] if "seed" in found else None
     repeated = repeats(values, seed)
@@ -113,10 +113,6 @@ def load_runs(
         flops_under=under["flops"],
         optional=optional_columns(rows.frame, found, kept),
     )
-
-
-def _numeric(found: Mapping[str, str]) -> list[str]:
-    return [name for name in (*SIZE_COLUMNS, "loss", "budget") if name in found]
 
 
 def _run_ids(rows: Rows, found: Mapping[str, str]) -> np.ndarray:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fit.errors import UserError
+from fit.limits import POSITIVE
 
 SUFFIXES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 LAW_HELP = "a published law's name, or the JSON file of a fit"
@@ -18,15 +19,29 @@ LAW_HELP = "a published law's name, or the JSON file of a fit"
 
 def number(text: str) -> float:
     """A positive number: 7e9, 7B, 10T. argparse turns the error into a sentence."""
+    value = _parsed(text)
+    if not (value > 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"'{text}' must be positive and finite")
+    if not POSITIVE.low <= value <= POSITIVE.high:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number to compute with; give {POSITIVE.words}")
+    return value
+
+
+def nonnegative(text: str) -> float:
+    """A number from 0 on. argparse turns the error into a sentence."""
+    value = _parsed(text)
+    if not (value >= 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"'{text}' must be 0 or more, and finite")
+    return value
+
+
+def _parsed(text: str) -> float:
     suffix = text[-1:].upper()
     digits, factor = (text[:-1], SUFFIXES[suffix]) if suffix in SUFFIXES else (text, 1.0)
     try:
-        value = float(digits.replace("_", "")) * factor
+        return float(digits.replace("_", "")) * factor
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}' is no number; write it as 7e9 or 7B") from None
-    if not (value > 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f"'{text}' must be positive and finite")
-    return value
 
 
 def place(text: str) -> Path:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from fit.errors import UserError
-from fit.verbs.arguments import number, place
+from fit.verbs.arguments import nonnegative, number, place
 
 
 def add(verbs: Any) -> None:
@@ -15,7 +15,9 @@ def add(verbs: Any) -> None:
     verb.add_argument("table", metavar="TABLE", help="a CSV or parquet file, a row a model")
     verb.add_argument("--loss", default="loss", metavar="COLUMN", help="nats; 'loss' where not given")
     verb.add_argument("--accuracy", default="accuracy", metavar="COLUMN", help="'accuracy' where not given")
-    verb.add_argument("--chance", type=number, help="the accuracy of a guess, as the sigmoid's floor: 0.25")
+    verb.add_argument(
+        "--chance", type=nonnegative, help="the accuracy of a guess, as the sigmoid's floor: 0.25"
+    )
     verb.add_argument("--law", type=place, metavar="FILE", help="the JSON file of a fit that has a loss law")
     verb.add_argument("--flops", type=number, nargs="+", default=[], help="the accuracy at these budgets")
     verb.set_defaults(run=run)
@@ -29,10 +31,12 @@ def run(options: argparse.Namespace) -> None:
     from fit.advise import read_fit
     from fit.columns import load_columns
     from fit.downstream import fit_link
+    from fit.limits import LOSS, SHARE
     from fit.losslaw import loss_law_of
     from fit.report.downstream import render_downstream
 
-    columns = load_columns(options.table, {"loss": options.loss, "accuracy": options.accuracy})
+    names = {"loss": options.loss, "accuracy": options.accuracy}
+    columns = load_columns(options.table, names, {"loss": LOSS, "accuracy": SHARE})
     law = None if options.law is None else loss_law_of(read_fit(options.law), options.law)
     link = fit_link(columns["loss"], columns["accuracy"], options.chance)
     print(render_downstream(link, law, options.flops))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq, least_squares
 
-from fit.profile import Form, Points, best, exponent_interval, value_interval
+from fit.profile import Form, Points, best, crossing, exponent_interval, value_interval
 
 LOG_U = np.linspace(-3.0, 3.0, 9)
 
@@ -88,6 +88,23 @@ def test_intervals_are_open_where_the_points_say_nothing() -> None:
     assert low == 0
     assert high == np.inf
     assert value_interval(data, "offset", found, np.inf, 6)[0] == 0
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_height_far_below_the_points_has_an_interval_about_it(relative: bool) -> None:
+    """Truth: the curve at e^-100 of the points' x, where it is 1e22 times as high and its floor lost in rounding."""
+    data = points(1.0, 2.0, 0.5, noise=0.001, relative=relative)
+    found = best(data, "offset")
+    low, high = value_interval(data, "offset", found, -100.0, 6)
+    assert low < found.value(-100.0) < high
+    assert low < 1 + 2 * np.exp(0.5 * 100) < high
+    assert high < 1.2 * low
+
+
+def test_where_rounding_hides_the_curve_itself_nothing_is_known() -> None:
+    """Truth: squares that are beyond the bound wherever one looks."""
+    assert crossing(lambda value: 1.0, 5.0, -1.0, 0.0) == 0.0
+    assert crossing(lambda value: 1.0, 5.0, 1.0, np.inf) == np.inf
 
 
 def test_points_on_a_curve_to_rounding_have_intervals_of_rounding() -> None:

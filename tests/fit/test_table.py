@@ -227,6 +227,13 @@ def test_a_parquet_column_of_another_kind_is_no_number(tmp_path: Path, values: l
         load_runs(tmp_path / "runs.parquet")
 
 
+@pytest.mark.parametrize("factor", [1e-50, 1e50])
+def test_a_loss_that_is_none_in_nats_a_token_is_refused(tmp_path: Path, factor: float) -> None:
+    table = [row | {"loss": row["loss"] * factor} for row in rows()]
+    with pytest.raises(UserError, match=r"line 2: loss is .*nats between 1e-06 and 1e\+06 is expected"):
+        load_runs(write_csv(tmp_path / "runs.csv", table))
+
+
 def read_or_refused(path: Path) -> RunTable | str:
     """The table, or the sentence that refuses it."""
     try:

@@ -50,6 +50,23 @@ def test_a_loss_law_gives_the_accuracy_of_a_budget(fit: Run, models: Path, law: 
     assert "the loss lies beyond the models" in said.out
 
 
+def test_models_that_get_nothing_right_count_and_so_does_a_chance_of_nought(fit: Run, tmp_path: Path) -> None:
+    """Truth: the floor that is given; two accuracies of 0 at high loss."""
+    loss = np.append(np.linspace(2.0, 3.2, 10), [3.3, 3.4])
+    accuracy = np.append(0.9 / (1 + np.exp(-6 * (2.5 - loss[:10]))), [0, 0])
+    rows = [{"loss": float(a), "accuracy": float(b)} for a, b in zip(loss, accuracy, strict=True)]
+    said = fit("downstream", write_csv(tmp_path / "models.csv", rows), "--chance", "0")
+    assert (said.code, said.error) == (0, "")
+    assert "from 0 (given) at high loss" in said.out
+
+
+def test_percents_are_told_from_shares_with_their_line(fit: Run, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "models.csv", [{"loss": 2.0, "accuracy": 57.0}])
+    said = fit("downstream", path)
+    assert said.code == 2
+    assert "line 2: accuracy is 57.0, where a share from 0 to 1 (percents divided by 100)" in said.error
+
+
 def test_a_mistake_is_one_sentence(fit: Run, models: Path, law: Path, tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text('{"laws": {}}')
     (tmp_path / "bad.json").write_text(
@@ -63,6 +80,7 @@ def test_a_mistake_is_one_sentence(fit: Run, models: Path, law: Path, tmp_path: 
         (["--law", models, "--flops", "1e22"], "is no JSON"),
         (["--chance", "1.5"], "--chance is 1.5"),
         (["--chance", "few"], "'few' is no number"),
+        (["--chance", "-0.1"], "'-0.1' must be 0 or more"),
     ):
         said = fit("downstream", models, *COLUMNS, *options)
         assert (said.code, said.out, said.error.count("\n")) == (2, "", 1)
