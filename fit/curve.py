@@ -22,6 +22,8 @@ LEAST_X: dict[Form, int] = {"power": 2, "offset": 4}
 """Different x: two lie on every power law, three on every one with a floor, which then could not be tested."""
 SAME_X = 1e-9
 """In natural log."""
+LEAST_SPAN = 1e-3
+"""ln of the largest x over the smallest; of less, an exponent is what rounding makes of y."""
 WIDEST = 1e60
 """Of y, largest over smallest; squares of more could not be held."""
 MOST_POINTS = 2000
@@ -56,6 +58,13 @@ class Curve:
     """Of ln y or of y; sqrt of the sum of squares over the degrees of freedom. None where there are none."""
     sd: np.ndarray | None = field(default=None, repr=False)
     """(n,) standard errors of y that the points were weighted by, up to a common factor."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the points lie on the law to rounding, so that no interval holds more than that."""
+        freedom = len(self.y) - UNKNOWNS[self.form]
+        least = _points(self.x, self.y, self.space, self.sd)[0].least_squares
+        return self.residual_sd is not None and freedom * self.residual_sd**2 <= least
 
     def value(self, x: float) -> float:
         return self.floor + float(np.exp(np.log(self.coefficient) + self.exponent * np.log(x)))
@@ -116,7 +125,8 @@ class _Fitted:
 
     def _line_half(self, variance: float) -> float:
         """Student's half width, of a variance in units of the residuals'."""
-        return student(self.freedom) * float(np.sqrt(variance * self.solution.squares / self.freedom))
+        squares = max(self.solution.squares, self.points.least_squares)
+        return student(self.freedom) * float(np.sqrt(variance * squares / self.freedom))
 
     def value_ci95(self, x: float) -> Interval | None:
         if self.freedom < 1:
@@ -237,3 +247,8 @@ def _require(x: np.ndarray, y: np.ndarray, offset: bool, space: Space, sd: np.nd
     if different < least:
         what = "a power law with a floor" if offset else "a power law"
         raise UserError(f"{what} needs {least} different x and there are {different}; add points")
+    if np.log(x.max() / x.min()) < LEAST_SPAN:
+        raise UserError(
+            f"x runs from {x.min():.10g} to {x.max():.10g} only, which differ by less than a part in "
+            f"{1 / LEAST_SPAN:.0f}; add points of other x"
+        )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fit.curve import LEAST_X, UNKNOWNS, Curve, fit_curve
+from fit.errors import UserError
 from fit.statistics import Interval
 
 LEAST_LEFT = {"power": 3, "offset": 4}
@@ -69,6 +70,8 @@ def _hold_out(curve: Curve, held_out: int) -> HoldOut | None:
     if len(sizes) - held_out < LEAST_LEFT[curve.form]:
         return None
     rest = _refit(curve, curve.x < sizes[-held_out])
+    if rest is None:
+        return None
     largest = float(sizes[-1])
     return HoldOut(held_out, largest, rest.value(largest), float(curve.y[curve.x == largest].mean()))
 
@@ -79,14 +82,17 @@ def _leave_one_out(curve: Curve) -> Interval | None:
     everyone = np.arange(len(curve.x))
     if any(len(np.unique(curve.x[everyone != i])) < LEAST_X[curve.form] for i in everyone):
         return None
-    exponents = [_refit(curve, everyone != i).exponent for i in everyone]
-    return min(exponents), max(exponents)
+    exponents = [rest.exponent for i in everyone if (rest := _refit(curve, everyone != i)) is not None]
+    return (min(exponents), max(exponents)) if len(exponents) == len(everyone) else None
 
 
-def _refit(curve: Curve, kept: np.ndarray) -> Curve:
-    """In the form that all points chose, unless what is left does not support its floor."""
+def _refit(curve: Curve, kept: np.ndarray) -> Curve | None:
+    """In the form that all points chose, unless what is left does not support its floor; None where it has no law."""
     sd = None if curve.sd is None else curve.sd[kept]
-    return fit_curve(curve.x[kept], curve.y[kept], curve.form == "offset", curve.space, sd)
+    try:
+        return fit_curve(curve.x[kept], curve.y[kept], curve.form == "offset", curve.space, sd)
+    except UserError:  # of x that hardly differ, say
+        return None
 
 
 def best_break(curve: Curve) -> Break | None:

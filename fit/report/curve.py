@@ -45,6 +45,8 @@ def _law(curve: Curve, x: str, y: str) -> str:
     if curve.residual_sd is not None:
         unit = f"{curve.residual_sd:.2%}" if curve.space == "log" else f"{curve.residual_sd:.3g}"
         lines.append(f"  scatter about the law {unit} (standard deviation)")
+    if curve.exact:
+        lines.append("  the points lie on the law to rounding, and intervals and checks hold nothing else")
     lines.append(f"  {floor_sentence(curve)}" if floor_sentence(curve) else "")
     return "\n".join(line for line in lines if line)
 

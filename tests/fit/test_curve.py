@@ -153,6 +153,17 @@ def test_two_points_have_a_law_and_no_interval() -> None:
         assert (curve.exponent_ci95, curve.predict(1e22).ci95, curve.residual_sd) == (None, None, None)
 
 
+@pytest.mark.parametrize("y", [np.full(8, 2.0), 3 * X**0.3])
+def test_points_on_a_law_to_rounding_are_known_to_no_more_than_rounding(y: np.ndarray) -> None:
+    """Truth: the law, inside intervals as wide as the digits that y is trusted to hold."""
+    curve, exponent = fit_curve(X, y), np.polyfit(np.log(X), np.log(y), 1)[0]
+    low, high = curve.exponent_ci95 or (np.nan, np.nan)
+    assert low < exponent < high
+    assert 1e-13 < high - low < 1e-10
+    at = curve.predict(1e22).ci95 or (np.nan, np.nan)
+    assert at[0] < y[0] * (1e22 / X[0]) ** exponent < at[1]
+
+
 def test_y_of_many_decades_is_refused_in_y_and_fitted_in_ln_y() -> None:
     x = np.geomspace(1, 10, 6)
     with pytest.raises(UserError, match="a fit in y sees its largest alone"):
@@ -170,7 +181,13 @@ def test_y_of_many_decades_is_refused_in_y_and_fitted_in_ln_y() -> None:
         ([1.0, float("nan")], [1.0, 2.0], False, "x holds nan"),
         ([1.0, 2.0], [1.0], False, "y has the shape"),
         ([1.0, 2.0], [1e-40, 1e40], False, "wider than 1e\\+60-fold"),
-        ([1e18, 1.0001e18], [1.0, 2.0], False, "has no coefficient that a number can hold"),
+        ([1e18, 1.01e18], [1.0, 2.0], False, "has no coefficient that a number can hold"),
+        (
+            [1.0, 1.0000001, 1.0000002],
+            [1.0, 2.0, 4.0],
+            False,
+            "from 1 to 1.0000002 only, which differ by less",
+        ),
         ([1.0] * 2001, [1.0] * 2001, False, "2000 points at most and there are 2001"),
     ],
 )

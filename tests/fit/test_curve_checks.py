@@ -71,5 +71,12 @@ def test_few_points_are_checked_for_what_they_can_say() -> None:
     assert check_curve(fit_curve(X[:2], X[:2])).exponent_leave_one_out is None
 
 
+def test_a_check_whose_points_hardly_differ_is_left_out() -> None:
+    """Truth: without the largest, x runs over a ten-thousandth."""
+    x = np.array([1.0, 1.00005, 1.0001, 10.0])
+    checks = check_curve(fit_curve(x, x**0.5))
+    assert (checks.hold_outs, checks.exponent_leave_one_out) == ((), None)
+
+
 def test_points_on_the_law_to_rounding_say_nothing_of_a_break() -> None:
     assert check_curve(fit_curve(X, X**0.5)).best_break is None

@@ -49,6 +49,15 @@ def test_a_floor_that_is_not_shown_is_said_so(fit: Run, tmp_path: Path) -> None:
     assert "does not fall as x grows" in fit("power-law", rising, "--x", "x", "--y", "err", "--offset").out
 
 
+@pytest.mark.parametrize("space", ["log", "linear"])
+def test_points_on_their_law_to_rounding_are_said_to_be(fit: Run, tmp_path: Path, space: str) -> None:
+    path = table(tmp_path, np.full(9, 2.0))
+    said = fit("power-law", path, "--x", "x", "--y", "err", "--space", space).out
+    assert "the points lie on the law to rounding" in said
+    noisy = table(tmp_path, 2 * X**-0.25 * np.exp(1e-6 * np.random.default_rng(0).standard_normal(9)))
+    assert "to rounding" not in fit("power-law", noisy, "--x", "x", "--y", "err", "--space", space).out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
