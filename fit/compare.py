@@ -218,8 +218,8 @@ def _cautions(first: IsoflopFit, second: IsoflopFit) -> list[str]:
     if shared := _shared_runs(first.table, second.table):
         found.append(
             f"{shared} of {len(first.table)} and {len(second.table)} runs are in both, equal in params, tokens and "
-            f"loss to all digits, and the error of a difference assumes independent experiments: with shared runs it is too "
-            f"large; compare tables that share none"
+            f"loss to all digits, and the error of a difference assumes independent experiments: with shared runs it "
+            f"is too large; compare tables that share none"
         )
     vocabularies = [_vocabulary(fit) for fit in (first, second)]
     if None not in vocabularies and vocabularies[0] != vocabularies[1]:

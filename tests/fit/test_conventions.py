@@ -95,7 +95,7 @@ def test_a_budget_is_worth_what_its_optimum_costs() -> None:
 
 def test_a_budget_without_an_optimum_stays_a_budget_of_its_own() -> None:
     runs = parabolas()
-    loss = np.where(runs.budget == runs.budgets[0], -runs.loss, runs.loss)
+    loss = np.where(runs.budget == runs.budgets[0], 10 - runs.loss, runs.loss)
     hill = replace(runs, loss=loss)
     again = recount(hill, "tokens", 3 * runs.flops)
     assert again.budgets == pytest.approx(3 * runs.budgets)
