@@ -13,10 +13,11 @@ from fit.sources.rows import Rows
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal["failed", "repeated", "untuned"]
+Kind = Literal["failed", "incomplete", "repeated", "untuned"]
 FINISHED = "finished"
 DIVERGED = "diverged or crashed: loss is NaN or missing"
 LOGGED_AGAIN = "logged twice: a later row has the same run_id"
+IS_MISSING, ARE_MISSING = " is missing", " are missing"
 SAME_MODEL = 1.01
 """Rows of one run_id whose sizes differ by more than this factor are different runs."""
 SAME_RUN = ("run_id", "seed", "budget", "lr", "batch_tokens")
@@ -31,7 +32,8 @@ class SetAside(NamedTuple):
     run_id: str
     reason: str
     kind: Kind = "failed"
-    """`repeated`: another row stands for it; `untuned`: another learning rate or batch does better."""
+    """`incomplete`: trained, but its row lacks a number; `repeated`: another row stands for it; `untuned`: another
+    learning rate or batch does better."""
 
 
 def by_reason(set_aside: Iterable[SetAside]) -> dict[str, list[SetAside]]:
@@ -59,8 +61,16 @@ def unusable(rows: Rows, found: Mapping[str, str]) -> np.ndarray:
     reasons[(reasons == "") & missing.pop("loss")] = DIVERGED
     for row in np.flatnonzero((reasons == "") & np.any(list(missing.values()), axis=0)):
         names = [name for name, gone in missing.items() if gone[row]]
-        reasons[row] = f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} missing"
+        reasons[row] = f"{' and '.join(names)}{ARE_MISSING if len(names) > 1 else IS_MISSING}"
     return reasons
+
+
+def kind_of(reason: str) -> Kind:
+    """That of a row of a table."""
+    if reason in (LOGGED_AGAIN, repeat_reason(seeded=True), repeat_reason(seeded=False)):
+        return "repeated"
+    names = reason.removesuffix(IS_MISSING).removesuffix(ARE_MISSING).split(" and ")
+    return "incomplete" if all(name in (*SIZE_COLUMNS, "budget") for name in names) else "failed"
 
 
 def logged_again(rows: Rows, found: Mapping[str, str]) -> tuple[np.ndarray, list[str]]:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from fit.aside import LOGGED_AGAIN, SetAside, by_reason, logged_again, repeat_reason, repeats, unusable
+from fit.aside import (
+    LOGGED_AGAIN,
+    SetAside,
+    by_reason,
+    kind_of,
+    logged_again,
+    repeat_reason,
+    repeats,
+    unusable,
+)
 from fit.budgets import cluster_budgets, require_budgets
 from fit.columns import (
     SIZE_COLUMNS,
@@ -129,11 +138,8 @@ def _run_ids(rows: Rows, found: Mapping[str, str]) -> np.ndarray:
 def _set_aside(names: np.ndarray, reasons: np.ndarray) -> tuple[SetAside, ...]:
     gone = np.flatnonzero(reasons != "")
     why = reasons[gone]  # objects: as an array of text each would take the room of the longest
-    repeated = np.zeros(len(gone), dtype=bool)
-    for reason in (LOGGED_AGAIN, repeat_reason(seeded=True), repeat_reason(seeded=False)):
-        repeated |= why == reason
-    kinds = np.where(repeated, "repeated", "failed").tolist()
-    return tuple(map(SetAside, names[gone].tolist(), why.tolist(), kinds))
+    kinds = {reason: kind_of(reason) for reason in set(why.tolist())}
+    return tuple(map(SetAside, names[gone].tolist(), why.tolist(), map(kinds.__getitem__, why.tolist())))
 
 
 def _require_some(rows: Rows, kept: np.ndarray, reasons: Sequence[str] | np.ndarray) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from fit.diagnostics.finding import Warning_
+from fit.diagnostics.finding import Warning_, merge_axes
 from fit.diagnostics.laws import law_findings
 from fit.diagnostics.outliers import outlier_findings
 from fit.diagnostics.runs import run_findings
@@ -42,4 +42,4 @@ def fit_warnings(
             found += valley_findings(valley, budget.lost[valley.axis], seed_sd, run_sd[valley.axis])
     for valleys in ([budget.tokens for budget in budgets], [budget.params for budget in budgets]):
         found += outlier_findings(table, valleys)
-    return found + law_findings(budgets, laws, surface) + run_findings(table, trained)
+    return merge_axes(found + law_findings(budgets, laws, surface)) + run_findings(table, trained)

@@ -42,6 +42,7 @@ def _of_valley(table: RunTable, valley: Valley, count: int) -> list[Warning_]:
                     f"({abs(studentised[run]):.2g} standard errors), and leaving it out moves the optimum from "
                     f"{_shown(valley.optimum)} to {_shown(without)}: train it again, or find out what befell it",
                     valley.budget,
+                    str(names[run]),
                 )
             )
     return found

@@ -13,6 +13,8 @@ EPOCHS = 4.0
 """Up to here repeated data is nearly as good as new (Muennighoff et al., arXiv 2305.16264, section 6)."""
 NEAR = np.log(1.1)
 """FLOPs within a tenth of one another are near."""
+DERIVED = " derived from C"
+"""In the note of `fit.columns.derive`."""
 BY_6ND = 6.0
 """FLOPs a param and token (Kaplan et al., arXiv 2001.08361, eq. 2.1)."""
 
@@ -28,8 +30,25 @@ def run_findings(table: RunTable, trained: RunTable) -> list[Warning_]:
         *_overspent(table),
         *_another_convention(table),
         *_rates_at_edge(trained),
-        *(Warning_("derived-column", note) for note in table.notes if "derived" in note),
+        *_derived(table),
         *_set_aside(table),
+    ]
+
+
+def is_derived(note: str) -> bool:
+    """Whether a table's note is that of a derived column, which `derived-column` says with what to do."""
+    return DERIVED in note
+
+
+def _derived(table: RunTable) -> list[Warning_]:
+    return [
+        Warning_(
+            "derived-column",
+            f"{note}, so params and tokens say the same of a budget: add the column, or name it with --column "
+            f"{note.split()[0]}=NAME",
+        )
+        for note in table.notes
+        if is_derived(note)
     ]
 
 
@@ -149,6 +168,7 @@ def _best_rate(rates: np.ndarray, loss: np.ndarray, chosen: np.ndarray) -> tuple
 def _set_aside(table: RunTable) -> list[Warning_]:
     duplicates = [item.run_id for item in table.set_aside if item.kind == "repeated"]
     others = [item.run_id for item in table.set_aside if item.kind == "failed"]
+    incomplete = [item for item in table.set_aside if item.kind == "incomplete"]
     found = []
     if duplicates:
         text = (
@@ -159,6 +179,14 @@ def _set_aside(table: RunTable) -> list[Warning_]:
     if others:
         text = f"{runs(len(others), 'is', 'are')} not fitted ({named(others)}): train them again"
         found.append(Warning_("failed-runs", text))
+    if incomplete:
+        reasons = ", ".join(sorted({item.reason for item in incomplete}))
+        text = (
+            f"{runs(len(incomplete), 'is', 'are')} not fitted for want of a number "
+            f"({named([item.run_id for item in incomplete])}: {reasons}): fill it in, or map another column with "
+            f"--column"
+        )
+        found.append(Warning_("incomplete-runs", text))
     return found
 
 

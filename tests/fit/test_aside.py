@@ -47,6 +47,7 @@ def test_a_loss_that_is_none_sets_its_run_aside(tmp_path: Path, value: object) -
     table[2]["loss"] = value
     runs = read(tmp_path, table)
     assert said(runs) == [("run 2", DIVERGED)]
+    assert [item.kind for item in runs.set_aside] == ["failed"]
     assert list(runs.run_id) == [row["run_id"] for i, row in enumerate(table) if i != 2]
 
 
@@ -63,6 +64,7 @@ def test_a_run_without_a_size_is_set_aside(tmp_path: Path, columns: tuple[str, .
     table[5] |= dict.fromkeys(columns, "")
     runs = read(tmp_path, table)
     assert said(runs) == [("run 5", reason)]
+    assert [item.kind for item in runs.set_aside] == ["incomplete"]
     assert len(runs) == 7
 
 

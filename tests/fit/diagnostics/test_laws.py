@@ -125,7 +125,7 @@ def test_a_budget_that_carries_the_exponent_is_named() -> None:
     )
     found = [w for w in warnings_of(runs) if w.code == "carried-by-one-budget"]
     assert {w.budget for w in found} == {FAR[-1]}
-    assert [w.text.split(":")[0] for w in found] == ["tokens", "params"]
+    assert [w.text.split(":")[0] for w in found] == ["tokens and params"]
     x, y = np.log(FAR[:-1]), np.log([TOKENS(c) * share for c, share in zip(FAR, shares, strict=True)][:-1])
     assert f"without this budget α is {np.polyfit(x, y, 1)[0]:.3f}" in found[0].text
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fit.diagnostics.finding import named, runs
+from fit.diagnostics.finding import Warning_, merge_axes, named, runs
+from fit.isoflop import fit_isoflop
+from fit.report.summary import render
 from fit.table import RunTable, SetAside
 from tests.fit.diagnostics.tables import clean, texts, warnings_of
 from tests.simulated import BUDGETS, parabolas, table
@@ -28,6 +30,42 @@ def test_derived_columns_and_runs_set_aside_are_told() -> None:
     found = {w.code: w.text for w in warnings_of(told)}
     assert set(found) == {"derived-column", "failed-runs"}
     assert "run 9" in found["failed-runs"]
+
+
+def test_a_derived_column_is_said_once_with_what_to_do() -> None:
+    """The note of the table is the warning's, and not printed beside it."""
+    fit = fit_isoflop(
+        replace(parabolas(), notes=("params derived from C = 6*N*D: not in the table",)), resamples=0
+    )
+    text = render(fit)
+    assert text.count("derived from C = 6*N*D") == 1
+    assert "name it with --column params=NAME" in text
+
+
+def test_a_row_without_a_size_is_not_told_to_be_trained_again() -> None:
+    aside = (
+        SetAside("run 3", "budget is missing", "incomplete"),
+        SetAside("run 4", "flops and tokens are missing", "incomplete"),
+    )
+    found = {w.code: w.text for w in warnings_of(replace(parabolas(), set_aside=aside))}
+    assert set(found) == {"incomplete-runs"}
+    assert found["incomplete-runs"].startswith(
+        "2 runs are not fitted for want of a number (run 3, run 4: budget is"
+    )
+    assert "train" not in found["incomplete-runs"]
+
+
+def test_findings_of_both_axes_are_one_that_gives_both() -> None:
+    """Truth: what differs, by hand; other budgets, codes and runs stay apart, and so do sentences of other lengths."""
+    tokens = Warning_("a", "tokens: from 1 to 2e9: train at smaller tokens", 1e18)
+    params = Warning_("a", "params: from 1 to 3e8: train at larger params", 1e18)
+    assert [one.text for one in merge_axes([tokens, params])] == [
+        "tokens and params: from 1 to 2e9 / 3e8: train at smaller tokens / larger params"
+    ]
+    others = [replace(params, budget=2e18), replace(params, code="b"), replace(params, run="r")]
+    assert merge_axes([tokens, *others]) == [tokens, *others]
+    (both,) = merge_axes([tokens, replace(params, text="params: no minimum")])
+    assert both.text == "tokens and params: from 1 to 2e9: train at smaller tokens; in params no minimum"
 
 
 def test_duplicates_are_told_apart_from_runs_that_failed() -> None:
