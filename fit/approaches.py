@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fit.aside import by_reason
 from fit.axis import fit_axis
 from fit.bias import BudgetCurve
 from fit.curves import Curve
+from fit.diagnostics.finding import named
 from fit.envelope import fit_envelope
 from fit.powerlaw import BareLaw, PowerLaw
 from fit.statistics import Interval, ols, percentiles
@@ -29,6 +31,12 @@ FEWEST_RESAMPLES = 40
 ENVELOPE_RESAMPLES = 200
 
 
+PLAIN_T, RANDOM_EFFECTS = "plain t", "headline"
+"""Student's t of the scatter of the budgets alone; the random-effects regression of the headline."""
+RESIDUALS, RUNS, NONE = "residuals", "runs", "none"
+"""Percentiles of a bootstrap of the surface's residuals; of one over runs; no interval."""
+
+
 @dataclass(frozen=True)
 class Approach:
     """One method's laws."""
@@ -36,6 +44,10 @@ class Approach:
     name: str
     laws: Mapping[Axis, BareLaw]
     """By axis; an axis without a law is missing."""
+    interval: str
+    """What its intervals are: PLAIN_T, RANDOM_EFFECTS, RESIDUALS, RUNS or NONE."""
+    notes: tuple[str, ...] = ()
+    """What it leaves out, and why it may mislead here."""
 
 
 def approaches(
@@ -52,29 +64,38 @@ def approaches(
     laws: of the parabolas as they were asked for, by axis. curves: learning curves, for the envelope; none by default.
     """
     through = None if surface is None else surface.surface
-    found = [Approach("parabola", {axis: _plain(law) for axis, law in laws.items()})]
+    found = [Approach("parabola", {axis: _plain(law) for axis, law in laws.items()}, PLAIN_T)]
     corrected = {axis: _corrected(law) for axis, law in laws.items() if law.shift is not None}
     if corrected:
-        found.append(Approach("parabola, less the grid's bias", corrected))
+        found.append(Approach("parabola, less the grid's bias", corrected, RANDOM_EFFECTS))
     for name, other in (
         ("parabola, weighted near the minimum", replace(options, weights="near")),
         ("parabola, robust", replace(options, robust=True)),
     ):
         if other != options:
-            found.append(Approach(name, _parabola_laws(table, through, other)))
+            found.append(Approach(name, _parabola_laws(table, through, other), PLAIN_T))
     if surface is not None and through is not None:
         count = min(resamples, max(FEWEST_RESAMPLES, SURFACE_LOSSES // len(table)))
         draws = resampled_surfaces(table.params, table.tokens, table.loss, through, count, seed)
-        found.append(Approach("surface, least squares", _surface_laws(table, through, draws)))
+        refuted = _refuted(laws)
+        lost = _lost(count, len(draws))
+        found.append(
+            Approach(
+                "surface, least squares", _surface_laws(table, through, draws), RESIDUALS, (*refuted, *lost)
+            )
+        )
         huber = fit_surface(table.params, table.tokens, table.loss, "huber")
         if huber.surface is not None and huber.converged:
             found.append(
                 Approach(
-                    "surface, Huber in log loss", _surface_laws(table, huber.surface, np.empty((0, UNKNOWNS)))
+                    "surface, Huber in log loss",
+                    _surface_laws(table, huber.surface, np.empty((0, UNKNOWNS))),
+                    NONE,
+                    refuted,
                 )
             )
     if curves:
-        found.append(Approach("envelope of learning curves", _envelope_laws(curves, resamples, seed)))
+        found.append(_envelope(curves, resamples, seed))
     return tuple(one for one in found if one.laws)
 
 
@@ -108,9 +129,35 @@ def _parabola_laws(table: RunTable, surface: Surface | None, options: ParabolaOp
     return {axis: _plain(law) for axis, law in fitted.items() if law is not None}
 
 
-def _envelope_laws(curves: Sequence[Curve], resamples: int, seed: int) -> dict[Axis, BareLaw]:
-    envelope = fit_envelope(curves, resamples=min(resamples, ENVELOPE_RESAMPLES), seed=seed)
-    return {axis: envelope.laws[axis] for axis in AXES if axis in envelope.laws}
+def _refuted(laws: Mapping[Axis, PowerLaw]) -> tuple[str, ...]:
+    """Of the axes that the surface does not correct, for the parabolas leave the runs otherwise than it does."""
+    axes = [axis for axis, law in laws.items() if law.shift is None]
+    if not axes:
+        return ()
+    return (f"the valleys in {' and '.join(axes)} do not have the surface's shape: trust the parabolas",)
+
+
+def _lost(asked: int, found: int) -> tuple[str, ...]:
+    if found == asked:
+        return ()
+    return (f"{asked - found} of {asked} resamples give no surface, so its intervals are too narrow",)
+
+
+def _envelope(curves: Sequence[Curve], resamples: int, seed: int) -> Approach:
+    found = fit_envelope(curves, resamples=min(resamples, ENVELOPE_RESAMPLES), seed=seed)
+    notes = []
+    if found.at_edge > 0:
+        notes.append(
+            f"{found.at_edge:.0%} of its FLOPs are left out, for the run ahead is the smallest or the largest there"
+        )
+    if found.lost > 0:
+        notes.append(f"{found.lost:.0%} of the resamples give no law, so its intervals are too narrow")
+    notes += [
+        f"{named([item.run_id for item in items])} set aside: {reason}"
+        for reason, items in by_reason(found.set_aside).items()
+    ]
+    laws: dict[Axis, BareLaw] = {axis: found.laws[axis] for axis in AXES if axis in found.laws}
+    return Approach("envelope of learning curves", laws, RUNS, tuple(notes))
 
 
 def _surface_laws(table: RunTable, surface: Surface, draws: np.ndarray) -> dict[Axis, BareLaw]:

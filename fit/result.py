@@ -232,6 +232,8 @@ def _surface(found: SurfaceFit) -> dict[str, Any]:
 def _approach(approach: Approach) -> dict[str, Any]:
     return {
         "name": approach.name,
+        "interval": approach.interval,
+        "notes": list(approach.notes),
         **{
             axis: {
                 "coefficient": law.coefficient,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from math import log10
 
+from fit.approaches import PLAIN_T, RANDOM_EFFECTS, RESIDUALS, RUNS
 from fit.aside import by_reason
 from fit.conventions import ConventionFit
+from fit.diagnostics.runs import is_derived
 from fit.isoflop import Budget, IsoflopFit
 from fit.powerlaw import Estimate, PowerLaw
 from fit.references import LLAMA3
@@ -26,6 +28,12 @@ CAUSES = {
     "leave_one_out": "one budget left out",
     "window": "window of the parabolas",
     "grid": "bias of the grid",
+}
+KINDS = {
+    PLAIN_T: "plain t, of the scatter of the budgets alone",
+    RANDOM_EFFECTS: "headline, the regression above",
+    RESIDUALS: "residuals, a bootstrap of the noise as if the surface's shape were true",
+    RUNS: "runs, a bootstrap over runs",
 }
 CONVENTION_HEADER = (
     f"  {'':<6} {'params':<14} {'FLOPs':<9} {'A':>9} {'α':>6} {'corrected':>9} {'95% interval':>18}"
@@ -135,15 +143,15 @@ def _where(law: PowerLaw | None) -> str:
 
 
 def _approaches(fit: IsoflopFit) -> str:
-    """Each method's exponents, and what it predicts first."""
+    """Each method's exponents, what its intervals are, and what it predicts first; then what to hold against it."""
     target = fit.predictions[0].flops if fit.predictions else None
     ahead = f"{f'D* at {target:.3g}':>16}" if target is not None else ""
     lines = [
-        "Approaches side by side",
-        f"  {'':<36} {'α tokens':>8} {'95% interval':>16}  {'α params':>8} {'95% interval':>16}{ahead}",
+        "Approaches side by side; their intervals are of several kinds",
+        f"  {'':<36} {'kind':<10} {'α tokens':>8} {'95% interval':>16}  {'α params':>8} {'95% interval':>16}{ahead}",
     ]
     for approach in fit.approaches:
-        line = f"  {approach.name:<36}"
+        line = f"  {approach.name:<36} {approach.interval:<10}"
         for axis in AXES:
             law = approach.laws.get(axis)
             exponent, ci95 = (
@@ -153,6 +161,9 @@ def _approaches(fit: IsoflopFit) -> str:
         if target is not None and "tokens" in approach.laws:
             line = f"{line[:-1]}{short(approach.laws['tokens'].value(target)):>16}"
         lines.append(line.rstrip())
+    kinds = dict.fromkeys(approach.interval for approach in fit.approaches)
+    lines.append(f"  intervals: {'; '.join(KINDS[kind] for kind in kinds if kind in KINDS)}")
+    lines += [f"  {one.name}: {note}" for one in fit.approaches for note in one.notes]
     return "\n".join(lines)
 
 
@@ -227,7 +238,7 @@ def _checks(fit: IsoflopFit) -> str:
             f"Seed noise: {fit.seed_noise.sd:.4f} nats ({fit.seed_noise.degrees_of_freedom} degrees of "
             f"freedom){shallowest}"
         )
-    lines += [f"Note: {note}" for note in fit.table.notes]
+    lines += [f"Note: {note}" for note in fit.table.notes if not is_derived(note)]  # a warning says that
     return "\n".join(lines)
 
 

@@ -130,7 +130,7 @@ def test_what_noise_hides_is_said_to_go_unseen() -> None:
 
 
 def test_budgets_default_to_the_ends_that_both_have_and_a_hundred_times_the_largest() -> None:
-    first, second = parabolas(budgets=BUDGETS[:4]), parabolas(budgets=BUDGETS[1:], span=5, noise=1e-9)
+    first, second = parabolas(budgets=BUDGETS[:4]), parabolas(budgets=BUDGETS[1:], sizes=8, span=5)
     found = compare_fits(fitted(first), fitted(second))
     assert found.flops == (BUDGETS[1], BUDGETS[3], 100 * BUDGETS[4])
     assert tokens_of(found).middle.flops == pytest.approx(np.sqrt(BUDGETS[1] * BUDGETS[3]))
