@@ -50,9 +50,14 @@ def unusable(rows: Rows, found: Mapping[str, str]) -> np.ndarray:
     reasons = np.full(len(frame), "", dtype=object)
     if "status" in found:
         status = texts(frame[found["status"]])
-        failed = np.flatnonzero((status != FINISHED).fillna(True).to_numpy(dtype=bool))
+        finished = status.astype(object).map(lambda text: str(text).strip().casefold() == FINISHED)
+        failed = np.flatnonzero(~finished.to_numpy(dtype=bool))
         words = status.iloc[failed].astype(object).where(status.iloc[failed].notna(), "missing")
-        why = frame[found["status_reason"]].iloc[failed] if "status_reason" in found else [None] * len(failed)
+        why = (
+            texts(frame[found["status_reason"]].iloc[failed])
+            if "status_reason" in found
+            else [None] * len(failed)
+        )
         reasons[failed] = [
             " ".join(f"status {text}{f': {reason}' if isinstance(reason, str) and reason else ''}".split())
             for text, reason in zip(words, why, strict=True)

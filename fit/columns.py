@@ -12,6 +12,7 @@ from fit.errors import UserError
 from fit.limits import LARGEST, LOSS, POSITIVE, Limits
 from fit.sources import read_source
 from fit.sources.rows import Rows
+from fit.text import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "tokens": ("tokens", "D", "n_tokens", "num_tokens", "train_tokens", "training_tokens"),
     "loss": ("loss", "val_loss", "validation_loss", "eval_loss", "final_loss", "val/loss", "eval/loss"),
 }
-"""Names that a column goes by where it is not mapped, the contract's own first."""
+"""Names that a column goes by where it is not mapped, the contract's own first; in any case, if not a letter."""
 SIZE_COLUMNS = ("flops", "params", "tokens")
 OPTIONAL = ("seed", "unique_tokens", "lr", "batch_tokens", "vocab_size")
 """Numbers that are read where they are there, missing ones as NaN."""
@@ -39,28 +40,39 @@ MOST_NAMES = 40
 """Columns that an error lists."""
 
 
-def find_columns(rows: Rows, mapped: Mapping[str, str]) -> dict[str, str]:
-    """Our name -> the table's, of all that are there. UserError where one is in doubt, or too few are there."""
+def find_columns(rows: Rows, mapped: Mapping[str, str], option: str = "--column") -> dict[str, str]:
+    """Our name -> the table's, of all that are there. UserError where one is in doubt, or too few are there.
+
+    option: that of the command line by which `mapped` is given.
+    """
     there = list(rows.frame.columns)
     for ours, theirs in mapped.items():
         if ours not in (*NAMES, *OTHERS):
             raise UserError(
-                f"--column {ours}={theirs}: '{ours}' is none of {', '.join((*NAMES, *OTHERS))}; choose one of these"
+                f"{option} {ours}={theirs}: '{ours}' is none of {', '.join((*NAMES, *OTHERS))}; choose one of these"
             )
         if theirs not in there:
             raise UserError(f"'{rows.name}' has no column '{theirs}'; its columns are {_listed(there)}")
     found = dict(mapped)
     for ours, aliases in (NAMES | {name: (name,) for name in OTHERS}).items():
-        free = [name for name in aliases if name in there]
+        free = _going_by(aliases, there)
         if ours not in found and free:
             found[ours] = free[0]
     _require_distinct(rows.name, found, there)
     if "loss" not in found or sum(name in found for name in SIZE_COLUMNS) < 2:
         raise UserError(
             f"'{rows.name}' lacks columns: needed are loss and two of flops, params and tokens, found are "
-            f"{_listed(there)}; map others with --column, as in --column tokens=D"
+            f"{_listed(there)}; map others with {option}, as in {option} tokens=D"
         )
     return found
+
+
+def _going_by(aliases: tuple[str, ...], there: list[str]) -> list[str]:
+    """Columns of these names, as they are written or, where a name is longer than a letter, in another case."""
+    folded = [alias.casefold() for alias in aliases if len(alias) > 1]
+    found = [alias for alias in aliases if alias in there]
+    others = [name for alias in folded for name in there if name.casefold() == alias]
+    return list(dict.fromkeys(found + others))
 
 
 def _require_distinct(source: str, found: Mapping[str, str], there: list[str]) -> None:
@@ -79,7 +91,7 @@ def other_candidates(frame: pd.DataFrame, found: Mapping[str, str], mapped: Mapp
     """A note for each column that was found by its name where another name would have fitted too."""
     notes = []
     for ours, aliases in NAMES.items():
-        others = [name for name in aliases if name in frame.columns and name not in found.values()]
+        others = [name for name in _going_by(aliases, list(frame.columns)) if name not in found.values()]
         if ours in found and ours not in mapped and others:
             notes.append(f"{ours} is read from column '{found[ours]}', though there is '{others[0]}' too")
     return notes
@@ -121,14 +133,10 @@ def floats(frame: pd.DataFrame, column: str) -> np.ndarray:
 
 
 def texts(series: pd.Series) -> pd.Series:
-    """The column as it stands or, where it may hold lists and the like, as text in one line, missing values kept."""
-    if series.dtype != object:
+    """Numbers, truths and dates as they stand, all else as text in one line; missing values are kept."""
+    if series.dtype.kind in "biufcmM":
         return series
-    return series.map(_in_one_line, na_action="ignore")
-
-
-def _in_one_line(value: Any) -> str:
-    return " ".join(str(value).split())
+    return series.astype(object).map(lambda value: one_line(str(value)), na_action="ignore")
 
 
 def optional_columns(
@@ -206,8 +214,8 @@ def derive(values: dict[str, np.ndarray], rows: Rows, kept: np.ndarray) -> list[
 
 def load_columns(
     source: str | Path, columns: Mapping[str, str], limits: Mapping[str, Limits] | None = None
-) -> dict[str, np.ndarray]:
-    """(n,) numbers of each column of any table, by the names we give them.
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """(n,) numbers of each column of any table, by the names we give them; notes on how it was read.
 
     source: as for `fit.load_runs`. columns: ours -> the table's. limits: by our name; positive numbers without.
     UserError names the source, the row and the column of whatever can't be used.
@@ -225,19 +233,20 @@ def load_columns(
         options = " and ".join(f"--{option}" for option in columns)
         raise UserError(f"{options} name the same column of '{rows.name}'; give each one of its own")
     every, limits = np.arange(len(rows.frame)), limits or {}
-    return {
+    found = {
         option: numbers(rows, column, every, limits.get(option, POSITIVE))
         for option, column in columns.items()
     }
+    return found, rows.notes
 
 
 def _listed(names: list[str]) -> str:
     """A W&B project may have hundreds."""
-    shown = [_in_one_line(name) for name in names[:MOST_NAMES]]
+    shown = [one_line(name) for name in names[:MOST_NAMES]]
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
     return ", ".join(shown) + more
 
 
 def _shown(value: Any) -> str:
-    text = _in_one_line(value)[:MOST_CHARACTERS]
+    text = one_line(str(value))[:MOST_CHARACTERS]
     return f"'{text}'" if isinstance(value, str) else text

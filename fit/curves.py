@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 PROBE, FINAL = "val_loss_probe", "val_loss"
 """Losses in a cell's records: on a part of the validation set, at each evaluation; on all of it, at the end."""
 
+MAPPED_BY = "--curves-column"
+"""The option that names a curve's columns, which may go by other names than those of the run table."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -50,10 +53,10 @@ def load_curves(source: str | Path, columns: Mapping[str, str] | None = None) ->
     """
     cells = cells_folder(source)
     rows = read_source(source) if cells is None else _cell_records(Path(source), cells)
-    found = find_columns(rows, columns or {})
+    found = find_columns(rows, columns or {}, MAPPED_BY)
     if "run_id" not in found:
         raise UserError(
-            f"'{rows.name}' has no column run_id, which tells curves apart; map one with --column run_id=NAME"
+            f"'{rows.name}' has no column run_id, which tells curves apart; map one with {MAPPED_BY} run_id=NAME"
         )
     kept = np.flatnonzero(
         (rows.frame[found["loss"]].notna() & rows.frame[found["run_id"]].notna()).to_numpy()

@@ -33,6 +33,7 @@ from fit.columns import (
 from fit.errors import UserError
 from fit.sources import SourceOptions, read_source
 from fit.sources.rows import Rows
+from fit.text import one_line
 
 MOST_REASONS = 3
 """That an error gives."""
@@ -96,7 +97,9 @@ def load_runs(
     kept = np.flatnonzero(reasons == "")
     _require_some(rows, kept, reasons)
     values = run_numbers(rows, found, kept)
-    notes = derive(values, rows, kept) + other_candidates(rows.frame, found, mapped) + notes
+    notes = (
+        list(rows.notes) + derive(values, rows, kept) + other_candidates(rows.frame, found, mapped) + notes
+    )
     seed = rows.frame[found["seed"]].iloc[kept] if "seed" in found else None
     repeated = repeats(values, seed)
     reasons[kept[repeated]] = repeat_reason(seeded=seed is not None)
@@ -111,7 +114,7 @@ def load_runs(
     under, passed_over = conventions(rows.frame, found, kept)
     names = _run_ids(rows, found)
     return RunTable(
-        source=str(source),
+        source=one_line(str(source)),
         **{name: values[name] for name in ("budget", *SIZE_COLUMNS, "loss")},
         run_id=names[kept].astype(str),
         params_under=under["params"],

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from fit.errors import UserError
 from fit.sources.rows import Rows
+from fit.text import one_line
 
 
 def read_hub(name: str, split: str) -> Rows:
@@ -32,7 +33,7 @@ def read_hub(name: str, split: str) -> Rows:
         ) from None
     if frame.empty:
         raise UserError(f"'{source}' has no rows in its split '{split}'; a run table has a row a run")
-    frame.columns = [str(column).strip() for column in frame.columns]
+    frame.columns = [one_line(str(column).strip()) for column in frame.columns]
     return Rows(source, frame, "row")
 
 

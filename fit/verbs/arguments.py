@@ -80,15 +80,21 @@ def _same_file(path: Path, other: Path) -> bool:
     return path.exists() and other.exists() and path.samefile(other)
 
 
-def column_map(texts: Sequence[str]) -> dict[str, str]:
+def print_notes(notes: Sequence[str]) -> None:
+    """What was found rather than known, below the result."""
+    for note in notes:
+        print(f"note: {note}")
+
+
+def column_map(texts: Sequence[str], option: str = "--column") -> dict[str, str]:
     """Ours -> theirs, of texts OURS=THEIRS. UserError where one is of another form, or a name comes twice."""
     columns: dict[str, str] = {}
     for text in texts:
         ours, equals, theirs = text.partition("=")
         if not equals or not ours or not theirs:
-            raise UserError(f"--column {text} is not of the form OURS=THEIRS, such as tokens=D")
+            raise UserError(f"{option} {text} is not of the form OURS=THEIRS, such as tokens=D")
         if ours in columns:
-            raise UserError(f"--column {ours} is given twice, as {columns[ours]} and {theirs}; give it once")
+            raise UserError(f"{option} {ours} is given twice, as {columns[ours]} and {theirs}; give it once")
         columns[ours] = theirs
     return columns
 

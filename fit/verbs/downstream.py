@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from fit.errors import UserError
-from fit.verbs.arguments import nonnegative, number, place
+from fit.verbs.arguments import nonnegative, number, place, print_notes
 
 
 def add(verbs: Any) -> None:
@@ -36,7 +36,8 @@ def run(options: argparse.Namespace) -> None:
     from fit.report.downstream import render_downstream
 
     names = {"loss": options.loss, "accuracy": options.accuracy}
-    columns = load_columns(options.table, names, {"loss": LOSS, "accuracy": SHARE})
+    columns, notes = load_columns(options.table, names, {"loss": LOSS, "accuracy": SHARE})
     law = None if options.law is None else loss_law_of(read_fit(options.law), options.law)
     link = fit_link(columns["loss"], columns["accuracy"], options.chance)
     print(render_downstream(link, law, options.flops))
+    print_notes(notes)

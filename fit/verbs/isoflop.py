@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from fit.errors import UserError
 from fit.verbs.arguments import column_map, filters, number, place, require_places
 
 
@@ -49,6 +50,13 @@ def add(verbs: Any) -> None:
         "--column", action="append", default=[], metavar="OURS=THEIRS", help="as in tokens=D; may be repeated"
     )
     verb.add_argument(
+        "--curves-column",
+        action="append",
+        default=[],
+        metavar="OURS=THEIRS",
+        help="the same for the table of --curves, such as run_id=name",
+    )
+    verb.add_argument(
         "--wandb-filter",
         type=filters,
         metavar="JSON",
@@ -72,6 +80,9 @@ def run(options: argparse.Namespace) -> None:
         if path is not None:
             require_format(option, path)
     columns = column_map(options.column)
+    curve_columns = column_map(options.curves_column, "--curves-column")
+    if curve_columns and options.curves is None:
+        raise UserError("--curves-column is given without --curves, whose columns it names; give both")
     from fit.curves import load_curves
     from fit.isoflop import fit_isoflop
     from fit.report.summary import render
@@ -80,7 +91,7 @@ def run(options: argparse.Namespace) -> None:
 
     parabola = ParabolaOptions(window=options.window, weights=options.weights, robust=options.robust)
     table = load_runs(options.source, columns, SourceOptions(options.wandb_filter, options.split))
-    curves = () if options.curves is None else load_curves(options.curves)
+    curves = () if options.curves is None else load_curves(options.curves, curve_columns)
     fit = fit_isoflop(table, predict=options.predict, options=parabola, curves=curves)
     if options.json is not None:
         write_fit(fit, options.json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from fit.verbs.arguments import number
+from fit.verbs.arguments import number, print_notes
 
 
 def add(verbs: Any) -> None:
@@ -33,7 +33,9 @@ def run(options: argparse.Namespace) -> None:
     from fit.curve import fit_curve
     from fit.curve_checks import check_curve
     from fit.report.curve import render_curve
+    from fit.text import one_line
 
-    columns = load_columns(options.table, {"x": options.x, "y": options.y})
+    columns, notes = load_columns(options.table, {"x": options.x, "y": options.y})
     curve = fit_curve(columns["x"], columns["y"], options.offset, options.space)
-    print(render_curve(curve, check_curve(curve), options.x, options.y, options.predict))
+    print(render_curve(curve, check_curve(curve), one_line(options.x), one_line(options.y), options.predict))
+    print_notes(notes)

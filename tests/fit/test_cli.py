@@ -252,6 +252,16 @@ def test_no_output_overwrites_the_curves(fit: Run, runs: Path, curves: Path, opt
     assert (link.is_symlink(), curves.read_bytes()) == (True, before)
 
 
+def test_curves_have_columns_of_their_own_names(fit: Run, runs: Path, curves: Path) -> None:
+    """Truth: the same curves under our names."""
+    ours = fit("isoflop", runs, "--curves", curves).out
+    curves.write_text(curves.read_text().replace("run_id", "name").replace("tokens", "toks"))
+    mapped = ("--curves-column", "run_id=name", "--curves-column", "tokens=toks")
+    assert fit("isoflop", runs, "--curves", curves, *mapped).out == ours
+    assert_refused(fit("isoflop", runs, "--curves", curves, *mapped[2:]), "with --curves-column run_id=NAME")
+    assert_refused(fit("isoflop", runs, *mapped), "--curves-column is given without --curves")
+
+
 def test_no_output_overwrites_the_records_of_a_sweeps_cells(fit: Run, runs: Path, tmp_path: Path) -> None:
     sweep, cell = tmp_path / "results" / "tiny", tmp_path / "results" / "cells" / "a"
     for folder in (sweep, cell):
@@ -309,7 +319,7 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
     "column_twice.csv": ("flops,tokens,loss,tokens\n1e18,1e9,3,1e9\n", "has two columns 'tokens'"),
     "boolean.csv": ("flops,tokens,loss\n1e18,1e9,True\n", "line 2: loss is True"),
     "text.parquet": ("flops,tokens,loss\n1e18,1e9,3\n", "can't be read as parquet"),
-    "parquet.csv": (b"PAR1" + bytes(range(256)) + b"PAR1", "can't be read as CSV"),
+    "parquet.csv": (b"PAR1" + bytes(range(256)) + b"PAR1", "can't be read as parquet"),
     "failed.csv": ("flops,tokens,loss,status\n1e18,1e9,,failed\n", "no finished runs"),
     "binary.csv": (bytes(range(256)) * 4, "can't be read as CSV"),
     "damaged.parquet": (b"PAR1" + bytes(50) + b"PAR1", "can't be read as parquet"),

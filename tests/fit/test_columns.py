@@ -17,7 +17,8 @@ def test_columns_are_read_by_the_names_that_they_have(tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "t.csv", index=False)
     frame.to_parquet(tmp_path / "t.parquet")
     for name in ("t.csv", "t.parquet"):
-        found = load_columns(tmp_path / name, {"x": "C", "y": "err"})
+        found, notes = load_columns(tmp_path / name, {"x": "C", "y": "err"})
+        assert notes == ()
         assert {key: list(values) for key, values in found.items()} == {"x": [1.0, 2.0], "y": [0.5, 0.25]}
 
 

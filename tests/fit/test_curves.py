@@ -91,7 +91,7 @@ def test_cells_that_have_no_curve_are_refused(tmp_path: Path, lines: Records, me
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("flops,tokens,loss\n1,2,3\n", "has no column run_id"),
+        ("flops,tokens,loss\n1,2,3\n", "has no column run_id, .* with --curves-column run_id=NAME"),
         ("run_id,flops,tokens,loss\na,1,2,\n", "has no record with a loss"),
         ("run_id,flops,tokens,loss\na,1,2,many\n", "line 2: loss is 'many'"),
         ("run_id,flops,loss\na,1,2\n", "lacks columns"),

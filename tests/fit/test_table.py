@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,92 @@ def test_a_parquet_column_of_another_kind_is_no_number(tmp_path: Path, values: l
         load_runs(tmp_path / "runs.parquet")
 
 
+def test_a_line_is_counted_as_an_editor_does(tmp_path: Path) -> None:
+    """Truth: blank lines, one of them above the header, and a field of two lines; runs without an id are named so."""
+    lines = [
+        "",
+        "flops,tokens,loss,why",
+        "",
+        "1e18,1e9,3.1,",
+        "   ",
+        '1e18,2e9,3.0,"two',
+        'lines"',
+        "1e18,4e9,3.1,",
+        "1e18,8e9,LOSS,",
+        "",
+    ]
+    (tmp_path / "runs.csv").write_text("\n".join(lines).replace("LOSS", "3.4"))
+    assert list(load_runs(tmp_path / "runs.csv").run_id) == ["line 4", "line 6", "line 8", "line 9"]
+    (tmp_path / "runs.csv").write_text("\r\n".join(lines).replace("LOSS", "low"))
+    with pytest.raises(UserError, match="line 9: loss is 'low'"):
+        load_runs(tmp_path / "runs.csv")
+
+
+def test_other_separators_and_encodings_are_read_and_said_to_be(tmp_path: Path) -> None:
+    """Truth: the table with commas, in UTF-8; a spreadsheet's own ways of writing it."""
+    runs = load_runs(write_csv(tmp_path / "runs.csv", rows()))
+    text = (tmp_path / "runs.csv").read_text()
+    tabs, semicolons = text.replace(",", "\t"), text.replace(",", ";").replace(".", ",")
+    parted = "columns are parted by {}, not a comma"
+    for content, notes in (
+        (tabs.encode(), [parted.format("a tab")]),
+        (tabs.encode("utf-16"), [parted.format("a tab")]),
+        (text.encode("utf-8-sig"), []),
+        (
+            semicolons.encode(),
+            [parted.format("a semicolon"), "a comma is taken for the decimal sign, as in 3,14"],
+        ),
+        (gzip.compress(text.encode()), []),
+    ):
+        path = tmp_path / ("other.csv" + ".gz" * content.startswith(b"\x1f"))
+        path.write_bytes(content)
+        read = load_runs(path)
+        assert np.array_equal(read.loss, runs.loss)
+        assert np.array_equal(read.tokens, runs.tokens)
+        assert list(read.notes) == notes
+
+
+def test_parquet_is_known_by_its_first_bytes_whatever_its_name(tmp_path: Path) -> None:
+    pd.DataFrame(rows()).to_parquet(tmp_path / "runs.csv")
+    assert len(load_runs(tmp_path / "runs.csv")) == 8
+
+
+def test_names_are_found_in_any_case_unless_they_are_a_letter(tmp_path: Path) -> None:
+    """Truth: `n` may be any number, `N` is Hoffmann's params."""
+    table = [
+        {"FLOPs": r["flops"], "Params": r["params"], "Tokens": r["tokens"], "Loss": r["loss"], "n": i}
+        for i, r in enumerate(rows())
+    ]
+    read = load_runs(write_csv(tmp_path / "runs.csv", table))
+    assert list(read.params) == [row["params"] for row in rows()]
+    table = [row | {"loss": row["Loss"] + 1} for row in table]
+    read = load_runs(write_csv(tmp_path / "both.csv", table))
+    assert list(read.loss) == [row["loss"] for row in table]
+    assert "loss is read from column 'loss', though there is 'Loss' too" in read.notes
+
+
+@pytest.mark.parametrize("status", ["Finished", "finished ", "FINISHED"])
+def test_a_run_is_finished_however_that_is_written(tmp_path: Path, status: str) -> None:
+    table = [row | {"status": status} for row in rows()]
+    assert len(load_runs(write_csv(tmp_path / "runs.csv", table))) == 8
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_names_and_reasons_stay_on_their_line(tmp_path: Path, suffix: str) -> None:
+    """Truth: Python's own escapes of line breaks and of what colours a terminal; names that differ stay apart."""
+    table = [row | {"status": "finished", "status_reason": ""} for row in rows()]
+    table[0]["run_id"], table[1]["run_id"] = "a\nb\x1b[31m", "a b\x1b[31m"
+    table[2] |= {"status": "failed", "status_reason": "out\nof \x1b[31mmemory"}
+    path = tmp_path / f"runs.{suffix}"
+    if suffix == "csv":
+        write_csv(path, table)
+    else:
+        pd.DataFrame(table).to_parquet(path)
+    read = load_runs(path)
+    assert list(read.run_id[:2]) == [r"a\nb\x1b[31m", r"a b\x1b[31m"]
+    assert read.set_aside[0].reason == r"status failed: out\nof \x1b[31mmemory"
+
+
 @pytest.mark.parametrize("factor", [1e-50, 1e50])
 def test_a_loss_that_is_none_in_nats_a_token_is_refused(tmp_path: Path, factor: float) -> None:
     table = [row | {"loss": row["loss"] * factor} for row in rows()]
@@ -321,7 +408,21 @@ def write_text(text: str) -> Callable[[Path], None]:
         ("empty.parquet", lambda path: path.touch(), "can't be read as parquet"),
         ("short.csv", write_text("flops,loss\n1e18,3\n"), "lacks columns: needed are loss and two of"),
         ("noloss.csv", write_text("flops,tokens\n1e18,3\n"), "lacks columns: .* found are flops, tokens"),
-        ("semicolons.csv", write_text("flops;tokens;loss\n1;2;3\n"), "lacks columns"),
+        (
+            "semicolons.csv",
+            write_text("flops;tokens;loss\n1e18;1,000;3.1\n"),
+            "line 2: tokens is '1,000'",
+        ),
+        (
+            "wide_semicolons.csv",
+            write_text("flops;tokens\n1;2;3\n"),
+            "more fields than its header, at a semicolon between two",
+        ),
+        (
+            "latin.csv",
+            lambda path: path.write_bytes("flops,tokens,loss\n1,2,é\n".encode("latin-1")),
+            r"line 2 is no text in UTF-8 \(byte 0xe9\); save the table as CSV in UTF-8",
+        ),
         ("twice.csv", write_text("flops,tokens,loss,loss\n1,2,3,4\n"), "has two columns 'loss'"),
         (
             "wide.csv",
