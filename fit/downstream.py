@@ -186,12 +186,20 @@ def _levels_through(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if chance is not None:
             floor = np.full(len(share), chance)
+            ceiling = (value - floor * (1 - at)) / at
         else:
             column = (1 - share) - share * ((1 - at) / at)[:, None]
             rest = accuracy - value * share / at[:, None]
             floor = np.sum(column * rest, axis=1) / np.sum(column**2, axis=1)
             floor = np.clip(floor, np.maximum(0.0, (value - at) / (1 - at)), value)
-        ceiling = (value - floor * (1 - at)) / at
+            # at a high loss the value is all but the floor, so that the ceiling as a difference would be rounding
+            column = share - (1 - share) * (at / (1 - at))[:, None]
+            rest = accuracy - value * (1 - share) / (1 - at)[:, None]
+            top = np.sum(column * rest, axis=1) / np.sum(column**2, axis=1)
+            top = np.clip(top, value, np.minimum(1.0, value / at))
+            high = at < 0.5
+            ceiling = np.where(high, top, (value - floor * (1 - at)) / at)
+            floor = np.where(high, (value - top * at) / (1 - at), floor)
         return floor, np.where((ceiling < floor - 1e-12) | (ceiling > 1 + 1e-12), np.nan, ceiling)
 
 

@@ -133,7 +133,8 @@ def crossing(excess: Callable[[float], float], centre: float, step: float, end: 
         excess(centre) > 0
     ):  # so far from the points that rounding hides the curve itself: nothing is known there
         return end
-    exact = 1e-4 * min(abs(step), abs(centre) or abs(step))
+    # a centre of next to nothing, as an accuracy far above all losses, is not searched to its last digit
+    exact = max(1e-4 * min(abs(step), abs(centre) or abs(step)), 1e-12 * abs(step))
     inside, there = centre, centre
     for _ in range(WIDENINGS):
         there = there + step

@@ -83,7 +83,7 @@ def _same_file(path: Path, other: Path) -> bool:
 def print_notes(notes: Sequence[str]) -> None:
     """What was found rather than known, below the result."""
     for note in notes:
-        print(f"note: {note}")
+        print(f"Note: {note}")
 
 
 def column_map(texts: Sequence[str], option: str = "--column") -> dict[str, str]:

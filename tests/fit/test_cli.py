@@ -281,7 +281,7 @@ def test_a_fit_can_be_written_to_standard_output(runs: Path, tmp_path: Path) -> 
     The link is what /dev/stdout is, which a failure must not harm.
     """
     out = tmp_path / "stdout"
-    out.symlink_to("/proc/self/fd/1")
+    out.symlink_to("/dev/fd/1")
     piped = started("-m", "fit", "isoflop", runs, "--json", out).stdout
     printed = started("-m", "fit", "isoflop", runs, "--json", tmp_path / "fit.json").stdout
     assert piped == (tmp_path / "fit.json").read_text() + printed
@@ -402,6 +402,8 @@ def test_a_sign_that_a_terminal_lacks_is_written_out(
 @pytest.mark.parametrize("verb", ["references", "--help"])
 def test_output_that_has_no_place_is_no_traceback(verb: str, redirection: str, code: int, error: str) -> None:
     """Closed output is one that nobody wants; a full disk is told."""
+    if "full" in redirection and not Path("/dev/full").exists():
+        pytest.skip("a device that is always full is Linux's alone")
     command = f"PYTHONUNBUFFERED= '{sys.executable}' -m fit {verb} {redirection}"
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, error)

@@ -81,6 +81,17 @@ def test_accuracies_stay_between_chance_and_one() -> None:
         assert 0.25 <= ci95[0] <= ci95[1] <= 1
 
 
+def test_far_above_the_losses_the_accuracy_is_the_floor_and_as_uncertain() -> None:
+    """Truth: the floor of 0.25, and an interval that no longer changes with the loss."""
+    link = fit_link(LOSS, accuracy_of(LOSS, noise=0.01))
+    near, far = link.predict(7.0).ci95, link.predict(1e6).ci95
+    assert near is not None
+    assert far is not None
+    assert far[0] < 0.25 < far[1]
+    assert far[1] - far[0] > 0.01
+    assert far == pytest.approx(near, abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("loss", "accuracy", "chance", "message"),
     [

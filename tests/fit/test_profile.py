@@ -107,6 +107,13 @@ def test_where_rounding_hides_the_curve_itself_nothing_is_known() -> None:
     assert crossing(lambda value: 1.0, 5.0, 1.0, np.inf) == np.inf
 
 
+def test_a_crossing_is_found_however_small_its_centre_is() -> None:
+    """Truth: a step just above a centre that is zero but for 200 digits."""
+    assert crossing(lambda value: 1.0 if value > 1e-200 else -1.0, 1e-200, 0.1, 1.0) == pytest.approx(
+        0, abs=1e-12
+    )
+
+
 def test_points_on_a_curve_to_rounding_have_intervals_of_rounding() -> None:
     data = points(1.0, 2.0, 0.3)
     found = best(data, "offset")

@@ -61,7 +61,7 @@ def test_points_on_their_law_to_rounding_are_said_to_be(fit: Run, tmp_path: Path
 def test_how_a_table_was_read_is_said_below_its_law(fit: Run, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("x;y\n1;2,5\n10;5\n100;10,1\n")
     said = fit("power-law", tmp_path / "t.csv", "--x", "x", "--y", "y")
-    assert "note: a comma is taken for the decimal sign" in said.out
+    assert "Note: a comma is taken for the decimal sign" in said.out
 
 
 @pytest.mark.parametrize(
