@@ -134,6 +134,8 @@ PORIAN = PublishedLaw(
     flops_range=(1.25e16, 2.56e19),
     note="exponents only; that of tokens is one less that of params, as C = 6ND",
 )
+DRAWN = (LLAMA3, HOFFMANN, EPOCH)
+"""Optimal tokens by C = 6·N·D with a published coefficient, which a figure of a fit can show beside its own."""
 LAWS: tuple[PublishedLaw, ...] = (
     LLAMA3,
     HOFFMANN,

@@ -59,5 +59,5 @@ def label_log_axis(axis: Axis, text: Callable[[float], str]) -> None:
     low, high = axis.get_view_interval()
     if high < low * FEW_DECADES:
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, position: text(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, position: text(value)))
     axis.set_minor_formatter(NullFormatter())

@@ -58,10 +58,16 @@ def _draw_residuals(axes: Axes, fit: IsoflopFit) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("tokens over the budget's optimum")
     axes.set_ylabel("loss less parabola (nats per token)")
-    axes.set_title("residuals (x: outside the window)")
-    axes.legend(title="compute (FLOPs)", fontsize=8, title_fontsize=8, ncols=2, loc="lower left")
-    low, high = axes.get_ylim()
-    axes.set_ylim(low - 0.35 * (high - low), high)  # room for the legend
+    outside = any(not budget.tokens.used.all() for budget in fit.budgets if budget.tokens.optimum is not None)
+    axes.set_title("residuals" + (" (x: not fitted)" if outside else ""))
+    axes.legend(  # below, for inside it would cover runs
+        title="compute (FLOPs)",
+        fontsize=8,
+        title_fontsize=8,
+        ncols=4,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.12),
+    )
     label_log_axis(axes.xaxis, short)
     axes.grid(alpha=0.25)
 

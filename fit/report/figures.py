@@ -9,7 +9,7 @@ import numpy as np
 
 from fit.isoflop import IsoflopFit
 from fit.powerlaw import PowerLaw
-from fit.references import LLAMA3
+from fit.references import DRAWN
 from fit.report.canvas import budget_colours, label_log_axis, new_figure, require_format, save
 from fit.report.numbers import interval, short
 
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 LEGEND_ROWS = 12
 BAND_SHOWN = 5.0
 """The band is shown to this factor beyond the law and its optima, which a wider one would squash."""
+
+NARROW = 0.015
+"""Of the axis, in log; the law's own line would hide a band that is narrower."""
+BAND_EDGE = 6.0
+"""Points; the edge of such a band, so that it is seen on both sides of the line."""
+REFERENCE_STYLES = (("--", "tab:orange", 1.5), ("-.", "tab:green", 0.9), (":", "tab:purple", 1.1))
+"""Of DRAWN: line, colour, width in points."""
 
 
 def draw_isoflop(fit: IsoflopFit, path: Path) -> None:
@@ -79,7 +86,7 @@ def _draw_law(axes: Axes, fit: IsoflopFit, colours: list[Any]) -> None:
         axes.plot(budget.flops, budget.tokens.optimum, "D", color=colour, markersize=7, zorder=5)
     room = (max(seen) / min(seen)) ** 0.05
     axes.set_ylim(min(seen) / room, max(seen) * room)
-    _draw_reference(axes, law)
+    _draw_references(axes, law)
     axes.set_xlabel("compute C (FLOPs)")
     axes.set_ylabel("optimal training tokens D*")
     fitted = f"D* = {law.corrected_coefficient:.3g}·C^{law.corrected_exponent:.3f}"
@@ -102,7 +109,16 @@ def _draw_band(axes: Axes, law: PowerLaw) -> list[float]:
     band = [estimate.ci95 for estimate in estimates if estimate.ci95 is not None]
     if len(band) == len(grid):
         low, high = np.array(band).T
-        axes.fill_between(grid, low, high, color="steelblue", alpha=0.25, linewidth=0, label="95% band")
+        narrow = np.log(high / low).max() < NARROW * np.log(max(seen) / min(seen))
+        axes.fill_between(
+            grid,
+            low,
+            high,
+            color="steelblue",
+            alpha=0.25,
+            linewidth=BAND_EDGE if narrow else 0,
+            label="95% band" + (", drawn wider than it is" if narrow else ""),
+        )
         seen += [
             max(float(low.min()), min(seen) / BAND_SHOWN),
             min(float(high.max()), max(seen) * BAND_SHOWN),
@@ -110,16 +126,18 @@ def _draw_band(axes: Axes, law: PowerLaw) -> list[float]:
     return seen
 
 
-def _draw_reference(axes: Axes, law: PowerLaw) -> None:
-    """Llama 3's law, on the axes that the fit has set: where it lies off them, the legend says so."""
-    assert LLAMA3.tokens_coefficient is not None
+def _draw_references(axes: Axes, law: PowerLaw) -> None:
+    """Published laws, on the axes that the fit has set: where one lies off them, the legend says so."""
     grid = _reach(law)
-    reference = LLAMA3.tokens_coefficient * grid**LLAMA3.tokens_exponent
     low, high = axes.get_ylim()
-    label = f"Llama 3: {LLAMA3.tokens_coefficient}·C^{LLAMA3.tokens_exponent}"
-    if reference.max() < low or reference.min() > high:
-        label += f" (off the picture, {'below' if reference.max() < low else 'above'})"
-    axes.plot(grid, reference, "--", color="tab:orange", label=label)
+    for published, (style, colour, width) in zip(DRAWN, REFERENCE_STYLES, strict=True):
+        assert published.tokens_coefficient is not None
+        reference = published.tokens_coefficient * grid**published.tokens_exponent
+        name = published.title.split(" (")[0]
+        label = f"{name}: {published.tokens_coefficient:.3g}·C^{published.tokens_exponent:.3f}"
+        if reference.max() < low or reference.min() > high:
+            label += f" (off the picture, {'below' if reference.max() < low else 'above'})"
+        axes.plot(grid, reference, style, color=colour, linewidth=width, label=label)
 
 
 def _reach(law: PowerLaw) -> np.ndarray:

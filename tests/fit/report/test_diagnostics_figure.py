@@ -50,6 +50,17 @@ def test_runs_outside_the_window_are_marked() -> None:
     left = diagnostics_figure(fit).axes[0]
     crosses = sum(len(line.get_xdata()) for line in left.lines if line.get_marker() == "x")
     assert crosses == sum(int((~budget.tokens.used).sum()) for budget in fit.budgets) > 0
+    assert left.get_title() == "residuals (x: not fitted)"
+    plain = diagnostics_figure(fit_isoflop(parabolas(noise=0.001), resamples=50)).axes[0]
+    assert plain.get_title() == "residuals"
+
+
+def test_the_legend_of_the_residuals_covers_no_run() -> None:
+    """Truth: the rectangles that matplotlib draws."""
+    figure = diagnostics_figure(fit_isoflop(parabolas(noise=0.01, sizes=20), resamples=50))
+    figure.canvas.draw()
+    left = figure.axes[0]
+    assert left.get_legend().get_window_extent().y1 < left.get_window_extent().y0
 
 
 def test_it_is_a_picture_or_nothing(tmp_path: Path) -> None:

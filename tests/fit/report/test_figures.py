@@ -11,7 +11,8 @@ from matplotlib import image, pyplot
 
 from fit.errors import UserError
 from fit.isoflop import fit_isoflop
-from fit.report.figures import draw_isoflop, isoflop_figure
+from fit.references import EPOCH, HOFFMANN, LLAMA3
+from fit.report.figures import BAND_EDGE, draw_isoflop, isoflop_figure
 from tests.simulated import BUDGETS, Law, parabolas
 
 SMALL = [2e11, 4e11, 8e11, 1.6e12]
@@ -83,7 +84,38 @@ def test_the_reference_never_squashes_the_fitted_law(law: Law, where: str) -> No
     assert fitted.max() < high
     assert np.log(fitted.max() / fitted.min()) > 0.5 * np.log(high / low)
     labels = [text.get_text() for text in right.get_legend().get_texts()]
-    assert labels == ["fitted law", "by plain least squares", "95% band", f"Llama 3: 0.299·C^0.537{where}"]
+    assert labels[0] == "fitted law"
+    assert labels[1] == "by plain least squares"
+    assert labels[2].startswith("95% band")
+    assert labels[3] == f"Llama 3: 0.299·C^0.537{where}"
+
+
+def test_published_laws_in_the_same_coordinates_are_drawn_as_published() -> None:
+    """Truth: the references' own coefficients, at the ends of each line."""
+    _, right = isoflop_figure(fit_isoflop(parabolas(noise=0.002), resamples=50)).axes
+    drawn = {line.get_label().split(":")[0]: line.get_xydata() for line in right.lines if line.get_label()}
+    for law in (LLAMA3, HOFFMANN, EPOCH):
+        assert law.tokens_coefficient is not None
+        for flops, tokens in drawn[law.title.split(" (")[0]][[0, -1]]:
+            assert tokens == pytest.approx(law.tokens_coefficient * flops**law.tokens_exponent)
+
+
+def test_a_band_that_its_line_would_hide_is_drawn_wider_and_says_so() -> None:
+    for noise, edge, label in (
+        (1e-6, BAND_EDGE, "95% band, drawn wider than it is"),
+        (0.02, 0.0, "95% band"),
+    ):
+        _, right = isoflop_figure(fit_isoflop(parabolas(noise=noise), resamples=50)).axes
+        band = right.collections[0]
+        assert (band.get_label(), float(band.get_linewidth()[0])) == (label, edge)
+
+
+def test_sizes_are_written_with_their_suffix_however_many_decades_there_are() -> None:
+    """Truth: budgets from 1e18 to 1e25, whose optima span four decades."""
+    figure = isoflop_figure(fit_isoflop(parabolas(budgets=np.geomspace(1e18, 1e25, 15)), resamples=50))
+    figure.canvas.draw()
+    for axis in (figure.axes[0].xaxis, figure.axes[1].yaxis):
+        assert {"10B", "100B"} <= {label.get_text() for label in axis.get_ticklabels()}
 
 
 def test_the_band_is_the_laws_interval_and_holds_its_line() -> None:
