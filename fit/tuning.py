@@ -15,8 +15,8 @@ from fit.table import RunTable
 from fit.valley import SAME_SIZE
 
 SWEPT = ("lr", "batch_tokens")
-SAME_SETTING = 1e-6
-"""Learning rates and batches that lie closer than this, in natural log, are one."""
+SAME = 1e-6
+"""Params, learning rates and batches that lie closer than this, in natural log, are one."""
 
 
 def tuned(table: RunTable) -> RunTable:
@@ -31,9 +31,12 @@ def tuned(table: RunTable) -> RunTable:
     judged = np.flatnonzero(np.all([values > 0 for values in settings.values()], axis=0))
     if not len(judged):
         return table
-    sizes = [_alike(np.log(values[judged]), SAME_SIZE) for values in (table.params, table.tokens)]
-    cell = _numbered(np.unique(table.budget[judged], return_inverse=True)[1], *sizes)
-    groups = {name: _alike(np.log(values[judged]), SAME_SETTING) for name, values in settings.items()}
+    cell = _numbered(
+        np.unique(table.budget[judged], return_inverse=True)[1],
+        _alike(np.log(table.params[judged]), SAME),
+        _alike(np.log(table.tokens[judged]), SAME_SIZE),  # batches round them
+    )
+    groups = {name: _alike(np.log(values[judged]), SAME) for name, values in settings.items()}
     setting = _numbered(cell, *groups.values())
     if setting.max() == cell.max():  # one setting a cell
         return table

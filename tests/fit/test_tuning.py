@@ -60,6 +60,13 @@ def test_a_rate_of_its_own_for_each_size_touches_nothing() -> None:
     assert len(tuned(replace(near, optional={"lr": np.arange(1.0, 36.0)}))) == 35
 
 
+def test_sizes_that_lie_close_to_each_other_are_no_sweep() -> None:
+    """Truth: 3,000 sizes a budget, 0.1% apart and less, each with a learning rate of its own."""
+    runs = parabolas(sizes=3000, budgets=(1e18, 1e19))
+    own = replace(runs, optional={"lr": 1 / np.sqrt(runs.params)})
+    assert tuned(own) is own
+
+
 def test_a_batch_that_rounds_the_tokens_is_the_same_cell() -> None:
     runs = parabolas()
     both = table(
