@@ -193,7 +193,10 @@ def _axis_law(law: dict[str, Any]) -> AxisLaw:
     if not corrected:
         return AxisLaw(*plain, exponent_ci95=ci95)
     line = line_from_dict(law["line"], law["scatter"]) if law.get("line") else None
-    return AxisLaw(*_law_numbers(corrected), exponent_ci95=ci95, line=line, plain=plain)
+    best = AxisLaw(*_law_numbers(corrected), exponent_ci95=ci95, line=line, plain=plain)
+    if line is not None and not math.isclose(line.slope, best.exponent, rel_tol=1e-6, abs_tol=1e-9):
+        raise ValueError  # its intervals would be about another law
+    return best
 
 
 def _law_numbers(law: dict[str, Any]) -> tuple[float, float]:

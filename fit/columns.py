@@ -28,7 +28,11 @@ SIZE_COLUMNS = ("flops", "params", "tokens")
 OPTIONAL = ("seed", "unique_tokens", "lr", "batch_tokens", "vocab_size")
 """Numbers that are read where they are there, missing ones as NaN."""
 OTHERS = ("budget", "run_id", "status", "status_reason", *OPTIONAL)
-"""Go by their own name where they are not mapped."""
+"""Go by their own name where they are not mapped, or by those of ALIASES."""
+ALIASES = {
+    "lr": ("learning_rate", "peak_lr", "max_lr"),
+    "batch_tokens": ("batch_size_tokens", "tokens_per_batch", "tokens_per_step"),
+}
 CONVENTIONS: dict[str, tuple[str, ...]] = {
     "params": ("all", "no_embedding", "body"),
     "flops": ("exact", "6nd"),
@@ -54,7 +58,7 @@ def find_columns(rows: Rows, mapped: Mapping[str, str], option: str = "--column"
         if theirs not in there:
             raise UserError(f"'{rows.name}' has no column '{theirs}'; its columns are {_listed(there)}")
     found = dict(mapped)
-    for ours, aliases in (NAMES | {name: (name,) for name in OTHERS}).items():
+    for ours, aliases in (NAMES | {name: (name, *ALIASES.get(name, ())) for name in OTHERS}).items():
         free = _going_by(aliases, there)
         if ours not in found and free:
             found[ours] = free[0]

@@ -136,7 +136,12 @@ def line_from_dict(content: Mapping[str, Any], tau: float) -> Line:
     )
     numbers = [line.intercept, line.slope, line.x0, *covariance.ravel(), *known.ravel()]
     whole = covariance.shape == known.shape == (2, 2) and np.all(np.isfinite(numbers))
-    if not whole or line.points < 2 or not line.known_freedom > 0:
+    if (
+        not whole
+        or min(*covariance.diagonal(), *known.diagonal()) < 0
+        or line.points < 2
+        or not line.known_freedom > 0
+    ):
         raise ValueError
     return line
 

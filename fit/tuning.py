@@ -17,45 +17,48 @@ from fit.valley import SAME_SIZE
 SWEPT = ("lr", "batch_tokens")
 SAME = 1e-6
 """Params, learning rates and batches that lie closer than this, in natural log, are one."""
+UNSAID = -1e6
+"""Stands for the logarithm of a setting that a run does not say."""
 
 
 def tuned(table: RunTable) -> RunTable:
     """`table` less the runs that another setting of SWEPT beats in their cell; these are set aside by name.
 
     A cell is what shares budget, params and tokens. Seeds of one setting are averaged, and those of the best all stay.
-    A run that does not say its setting is not judged.
+    Not to say a setting is one more, for a run that says nothing of its rate is no repeat of one that does.
     """
     settings = {name: table.optional[name] for name in SWEPT if name in table.optional}
     if not settings:
         return table
-    judged = np.flatnonzero(np.all([values > 0 for values in settings.values()], axis=0))
-    if not len(judged):
-        return table
     cell = _numbered(
-        np.unique(table.budget[judged], return_inverse=True)[1],
-        _alike(np.log(table.params[judged]), SAME),
-        _alike(np.log(table.tokens[judged]), SAME_SIZE),  # batches round them
+        np.unique(table.budget, return_inverse=True)[1],
+        _alike(np.log(table.params), SAME),
+        _alike(np.log(table.tokens), SAME_SIZE),  # batches round them
     )
-    groups = {name: _alike(np.log(values[judged]), SAME) for name, values in settings.items()}
+    groups = {name: _alike(_logs(values), SAME) for name, values in settings.items()}
     setting = _numbered(cell, *groups.values())
     if setting.max() == cell.max():  # one setting a cell
         return table
-    best = _best(cell, setting, table.loss[judged])[cell]
+    best = _best(cell, setting, table.loss)[cell]
     first = np.unique(setting, return_index=True)[1]
     differs = {name: group != group[first[best]] for name, group in groups.items()}
     beaten = np.flatnonzero(setting != best)
     aside = tuple(
-        SetAside(
-            str(table.run_id[judged[i]]), _reason([name for name in groups if differs[name][i]]), "untuned"
-        )
+        SetAside(str(table.run_id[i]), _reason([name for name in groups if differs[name][i]]), "untuned")
         for i in beaten
     )
-    kept = np.setdiff1d(np.arange(len(table)), judged[beaten])
+    kept = np.setdiff1d(np.arange(len(table)), beaten)
     note = (
         f"{len(aside)} runs differ from a better one of their budget, params and tokens in "
         f"{' or '.join(name for name in groups if differs[name].any())} alone and are set aside"
     )
     return replace(_rows(table, kept), set_aside=(*table.set_aside, *aside), notes=(*table.notes, note))
+
+
+def _logs(values: np.ndarray) -> np.ndarray:
+    """(n,) far below all others where there is no positive number."""
+    said = values > 0
+    return np.where(said, np.log(np.where(said, values, 1.0)), UNSAID)
 
 
 def _reason(names: list[str]) -> str:

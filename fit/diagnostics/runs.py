@@ -25,6 +25,7 @@ def run_findings(table: RunTable, trained: RunTable) -> list[Warning_]:
     trained: `table` with the runs of every learning rate, of which it has the best.
     """
     return [
+        *_below_one(table),
         *_repeated(table),
         *_above_uniform(table),
         *_overspent(table),
@@ -50,6 +51,20 @@ def _derived(table: RunTable) -> list[Warning_]:
         for note in table.notes
         if is_derived(note)
     ]
+
+
+def _below_one(table: RunTable) -> list[Warning_]:
+    """Sizes that no model and no corpus has: a column in other units, or derived from one."""
+    found = []
+    for name, values in (("params", table.params), ("tokens", table.tokens)):
+        bad = values < 1
+        if bad.any():
+            text = (
+                f"{runs(int(bad.sum()), 'has', 'have')} fewer {name} than one, down to {values.min():.3g} "
+                f"({named(table.run_id[bad])}): give FLOPs, params and tokens as counts, not in billions or the like"
+            )
+            found.append(Warning_("impossible-size", text))
+    return found
 
 
 def _repeated(table: RunTable) -> list[Warning_]:

@@ -25,7 +25,7 @@ HEADER = (
 CAUSES = {
     "within": "noise of the runs",
     "between": "scatter of the budgets",
-    "leave_one_out": "one budget left out",
+    "leave_one_out": "one budget left out of the plain law",
     "window": "window of the parabolas",
     "grid": "bias of the grid",
 }

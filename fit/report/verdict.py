@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from fit.isoflop import IsoflopFit
+from fit.losslaw import LEAST_FOR_FLOOR
 from fit.powerlaw import PowerLaw
 from fit.references import LLAMA3
 from fit.report.numbers import interval, short, short_interval
-from fit.valley import AXES
+from fit.valley import AXES, Axis
 
 KNOWN = 1.5
 """An optimum is known to a factor where its interval reaches no further to either side."""
@@ -19,6 +20,10 @@ STEP = 0.1
 FEW_BUDGETS = 5
 SEEN = 5e-4
 """Exponents closer than this are printed alike."""
+CARRIES = ("carried-by-one-budget", "outlier-run")
+"""Findings of which one is enough to doubt a law."""
+SHAKES = ("poor-fit", "unsure-minimum", "shallow-valley")
+"""Findings that shake a law where most of its budgets have one."""
 
 
 def render_verdict(fit: IsoflopFit) -> str:
@@ -29,38 +34,71 @@ def render_verdict(fit: IsoflopFit) -> str:
 
 
 def _can(fit: IsoflopFit) -> list[str]:
-    law = _tokens_law(fit)
-    found = [
-        f"over {law.flops.min():.3g} to {law.flops.max():.3g} FLOPs, by {len(law.flops)} budgets, optimal {axis} grow "
-        f"as C^{one.corrected_exponent:.3f}, 95% {interval(one.exponent_ci95)}"
-        for axis in AXES
-        if (one := fit.laws[axis]) is not None and one.exponent_ci95 is not None
-    ]
+    found = [_growth(fit, axis) for axis in AXES if _sure(fit, axis) and _doubt(fit, axis) is None]
     if (faster := _faster(fit)) is not None:
         found.append(faster)
-    if law.exponent_ci95 is not None and not _inside(LLAMA3.tokens_exponent, law):
-        found.append(f"this is another law than Llama 3's: its α of {LLAMA3.tokens_exponent} lies outside")
-    for ratio, chance in _back_tests(fit):
-        if chance[0] <= ratio <= chance[1]:
-            found.append(f"the other budgets predict the top one's optimal tokens: {ratio:.2f}x")
+    found += [
+        f"the other budgets predict the top one's optimal {axis}: {ratio:.2f}x"
+        for axis, ratio, chance in _back_tests(fit)
+        if chance[0] <= ratio <= chance[1]
+    ]
     return found
 
 
 def _cannot(fit: IsoflopFit) -> list[str]:
     law = _tokens_law(fit)
     return [
+        *(
+            f"that {_growth(fit, axis)}: {doubt}"
+            for axis in AXES
+            if _sure(fit, axis) and (doubt := _doubt(fit, axis)) is not None
+        ),
         *_unsure(fit, law),
         *(
-            f"that one line holds to the top: the other budgets predict {ratio:.2f}x its optimal tokens, where chance "
+            f"that one line holds to the top: the other budgets predict {ratio:.2f}x its optimal {axis}, where chance "
             f"gives {chance[0]:.2g}x to {chance[1]:.2g}x"
-            for ratio, chance in _back_tests(fit)
+            for axis, ratio, chance in _back_tests(fit)
             if not chance[0] <= ratio <= chance[1]
         ),
         *_far(law),
-        *_other_methods(fit, law),
+        *_other_methods(fit),
         *_other_counts(fit),
         *_unseen(fit),
     ]
+
+
+def _sure(fit: IsoflopFit, axis: Axis) -> bool:
+    law = fit.laws[axis]
+    return law is not None and law.exponent_ci95 is not None
+
+
+def _growth(fit: IsoflopFit, axis: Axis) -> str:
+    law = fit.laws[axis]
+    assert law is not None
+    return (
+        f"over {law.flops.min():.3g} to {law.flops.max():.3g} FLOPs, by {len(law.flops)} budgets, optimal {axis} grow "
+        f"as C^{law.corrected_exponent:.3f}, 95% {interval(law.exponent_ci95)}"
+    )
+
+
+def _doubt(fit: IsoflopFit, axis: Axis) -> str | None:
+    """Why the law's own interval is not to be believed; None where nothing speaks against it."""
+    law = fit.laws[axis]
+    assert law is not None
+    assert law.exponent_ci95 is not None
+    if law.exponent_ci95[0] <= 0 <= law.exponent_ci95[1]:
+        return "the interval has room for no growth at all"
+    codes = [warning.code for warning in fit.warnings if axis in warning.text.split(":")[0]]
+    if (code := next((code for code in CARRIES if code in codes), None)) is not None:
+        return f"see {code} below"
+    shaken = {
+        warning.budget
+        for warning in fit.warnings
+        if warning.code in SHAKES and axis in warning.text.split(":")[0]
+    }
+    if 2 * len(shaken) > len(law.flops):
+        return f"at {len(shaken)} of {len(law.flops)} budgets the valley is not to be trusted, see below"
+    return None
 
 
 def _unsure(fit: IsoflopFit, law: PowerLaw) -> Iterator[str]:
@@ -70,11 +108,13 @@ def _unsure(fit: IsoflopFit, law: PowerLaw) -> Iterator[str]:
     if len(law.flops) < FEW_BUDGETS:
         many = "the noise inside each" if len(law.flops) == 2 else f"{len(law.flops) - 2} degrees of freedom"
         yield f"much from {len(law.flops)} budgets: the intervals rest on {many}"
-    if _inside(LLAMA3.tokens_exponent, law):
-        yield f"that it is, or is not, Llama 3's law: its α of {LLAMA3.tokens_exponent} lies inside"
-    params = fit.laws["params"]
-    if params is not None and params.exponent_ci95 is not None and _faster(fit) is None:
-        yield "whether tokens or params grow faster with compute: their intervals overlap"
+    where = "inside" if _inside(LLAMA3.tokens_exponent, law) else "outside"
+    yield (
+        f"that this is, or is not, Llama 3's law: its α of {LLAMA3.tokens_exponent} lies {where} the interval, but has "
+        f"one of its own, and text, recipe and compute are others"
+    )
+    if _sure(fit, "params") and _faster(fit) is None:
+        yield "whether tokens or params grow faster with compute: their intervals overlap, or are not to be trusted"
 
 
 def _far(law: PowerLaw) -> Iterator[str]:
@@ -97,16 +137,24 @@ def _far(law: PowerLaw) -> Iterator[str]:
     )
 
 
-def _other_methods(fit: IsoflopFit, law: PowerLaw) -> Iterator[str]:
-    outside = [
-        f"{one.name} {found.exponent:.3f}"
-        for one in fit.approaches
-        if (found := one.laws.get("tokens")) is not None
-        and not _inside(found.exponent, law)
-        and abs(found.exponent - law.corrected_exponent) > SEEN
-    ]
-    if law.exponent_ci95 is not None and outside:
-        yield f"α of tokens whatever the method: outside the interval are {', '.join(outside)}"
+def _other_methods(fit: IsoflopFit) -> Iterator[str]:
+    for axis in AXES:
+        law = fit.laws[axis]
+        if law is None or law.exponent_ci95 is None:
+            continue
+        outside = [
+            f"{one.name} {found.exponent:.3f}"
+            for one in fit.approaches
+            if (found := one.laws.get(axis)) is not None and _leaves(found.exponent, law)
+        ]
+        if (window := law.parts.get("window")) is not None and any(_leaves(end, law) for end in window):
+            outside.append(f"other windows {interval(window)}")
+        if outside:
+            yield f"α of {axis} whatever the method: outside the interval are {', '.join(outside)}"
+
+
+def _leaves(exponent: float, law: PowerLaw) -> bool:
+    return not _inside(exponent, law) and abs(exponent - law.corrected_exponent) > SEEN
 
 
 def _other_counts(fit: IsoflopFit) -> Iterator[str]:
@@ -122,7 +170,10 @@ def _other_counts(fit: IsoflopFit) -> Iterator[str]:
 
 
 def _unseen(fit: IsoflopFit) -> Iterator[str]:
-    if fit.loss_law.floor is None:
+    optima = len(fit.loss_law.curve.x)
+    if optima < LEAST_FOR_FLOOR:
+        yield f"where the loss levels off: a floor needs {LEAST_FOR_FLOOR} optima and there are {optima}"
+    elif fit.loss_law.floor is None:
         yield "where the loss levels off: the lowest losses support no floor"
     if fit.seed_noise is None:
         yield "what another seed would give: no cell was repeated"
@@ -133,6 +184,8 @@ def _faster(fit: IsoflopFit) -> str | None:
     tokens, params = (fit.laws[axis] for axis in AXES)
     if tokens is None or params is None or tokens.exponent_ci95 is None or params.exponent_ci95 is None:
         return None
+    if _doubt(fit, "tokens") is not None or _doubt(fit, "params") is not None:
+        return None
     if tokens.exponent_ci95[0] > params.exponent_ci95[1]:
         return "optimal tokens grow faster than optimal params"
     if params.exponent_ci95[0] > tokens.exponent_ci95[1]:
@@ -140,12 +193,12 @@ def _faster(fit: IsoflopFit) -> str | None:
     return None
 
 
-def _back_tests(fit: IsoflopFit) -> Iterator[tuple[float, tuple[float, float]]]:
-    """That of the law without the top budget, and what chance gives; none with too few budgets."""
+def _back_tests(fit: IsoflopFit) -> Iterator[tuple[Axis, float, tuple[float, float]]]:
+    """Those of the law without the top budget, and what chance gives; none with too few budgets."""
     for backtest in fit.backtests[:1]:
-        ratio = backtest.ratios["tokens"]
-        assert ratio.ci95 is not None
-        yield ratio.value, ratio.ci95
+        for axis, ratio in backtest.ratios.items():
+            assert ratio.ci95 is not None
+            yield axis, ratio.value, ratio.ci95
 
 
 def _tokens_law(fit: IsoflopFit) -> PowerLaw:

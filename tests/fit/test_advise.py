@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from fit.advise import advise, budget_flops, check, load_law
 from fit.errors import UserError
 from fit.isoflop import fit_isoflop
+from fit.regression import line_to_dict, random_effects
 from fit.result import write_fit
 from tests.simulated import BUDGETS, TOKENS, Surface, parabolas
 
@@ -140,6 +142,12 @@ def test_the_contracts_own_keys_are_enough_for_a_law(tmp_path: Path) -> None:
     assert advise(law, 3.8e25).tokens == pytest.approx(16.3e12, rel=0.005)
 
 
+ANOTHER_LINE = line_to_dict(
+    random_effects(np.array([40.0, 42.0, 45.0]), np.array([20.0, 21.0, 23.0]), np.eye(3))
+)
+"""Of slope 0.6."""
+
+
 def changed(**law: Any) -> dict[str, Any]:
     tokens: dict[str, Any] = {"coefficient": 0.299, "exponent": 0.537, "exponent_ci95": None}
     return {**CONTRACT, "laws": {"tokens": {**tokens, **law}, "params": None}}
@@ -166,6 +174,7 @@ def changed(**law: Any) -> dict[str, Any]:
         changed(exponent_ci95=[0.5]),
         changed(exponent_ci95=[0.7, 0.6]),
         changed(corrected={"coefficient": 0.0, "exponent": 0.5}),
+        changed(corrected={"coefficient": 0.3, "exponent": 0.5}, line=ANOTHER_LINE, scatter=0.0),
         changed(corrected={"coefficient": 0.3, "exponent": 0.5}, line={"slope": 0.5}, scatter=0.0),
         changed(flops_range=[0, 1]),
         changed(flops_range=["low", "high"]),

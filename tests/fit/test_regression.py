@@ -79,7 +79,14 @@ def test_two_points_whose_errors_are_known_from_few_runs_have_students_interval(
 
 
 @pytest.mark.parametrize(
-    "damage", [{"covariance": [[1.0]]}, {"points": 1}, {"x0": np.nan}, {"known_freedom": 0}]
+    "damage",
+    [
+        {"covariance": [[1.0]]},
+        {"points": 1},
+        {"x0": np.nan},
+        {"known_freedom": 0},
+        {"known": [[-1.0, 0.0], [0.0, 1.0]]},
+    ],
 )
 def test_what_is_no_line_is_refused(damage: dict[str, object]) -> None:
     line = line_to_dict(random_effects(X, 1 + 0.5 * X, np.eye(5) * 0.01))

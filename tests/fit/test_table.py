@@ -465,3 +465,10 @@ def test_a_mapping_that_cannot_hold_is_refused(tmp_path: Path, columns: dict[str
     path = write_csv(tmp_path / "runs.csv", rows())
     with pytest.raises(UserError, match=message):
         load_runs(path, columns)
+
+
+def test_a_learning_rate_is_found_by_the_names_it_goes_by(tmp_path: Path) -> None:
+    """Truth: the same table with the column named lr."""
+    rows = [{**row, "learning_rate": 1e-3} for row in rows_of(parabolas())]
+    runs = load_runs(write_csv(tmp_path / "runs.csv", rows))
+    assert runs.optional["lr"].tolist() == [1e-3] * len(rows)

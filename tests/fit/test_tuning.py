@@ -10,7 +10,7 @@ import pytest
 from fit.isoflop import fit_isoflop
 from fit.table import RunTable
 from fit.tuning import tuned
-from tests.simulated import parabolas, table
+from tests.simulated import BUDGETS, parabolas, table
 
 
 def swept(runs: RunTable, extra: dict[float, float], seeds: int = 1, noise: float = 0.0) -> RunTable:
@@ -80,8 +80,16 @@ def test_a_batch_that_rounds_the_tokens_is_the_same_cell() -> None:
     assert {item.reason.split(" gives")[0] for item in left.set_aside} == {"another batch_tokens"}
 
 
-def test_a_run_that_does_not_say_its_rate_is_not_judged() -> None:
+def test_not_to_say_a_rate_is_a_setting_of_its_own() -> None:
+    """A cell's run without a rate, worse than the best that names one, is no repeat of it. Truth: the best rate's runs.
+
+    Nor does a second column that most rows leave empty keep them from being judged.
+    """
     runs = swept(parabolas(), SWEEP)
-    rates = runs.optional["lr"].copy()
-    rates[0] = np.nan
-    assert "run 0" in tuned(replace(runs, optional={"lr": rates})).run_id
+    best = list(tuned(runs).run_id)
+    rates = np.where(runs.optional["lr"] == 4e-3, np.nan, runs.optional["lr"])
+    assert list(tuned(replace(runs, optional={"lr": rates})).run_id) == best
+    batches = np.full(len(runs), np.nan)
+    batches[runs.budget == BUDGETS[0]] = 1e5
+    both = {"lr": runs.optional["lr"], "batch_tokens": batches}
+    assert list(tuned(replace(runs, optional=both)).run_id) == best

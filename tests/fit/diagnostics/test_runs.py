@@ -82,6 +82,14 @@ def test_of_many_runs_set_aside_few_are_named() -> None:
     assert "12 runs are not fitted (run 0, run 1, run 2, run 3, run 4 and 7 more)" in found["failed-runs"]
 
 
+def test_fewer_params_than_one_are_told_to_be_of_other_units() -> None:
+    """FLOPs in units of 1e18: params derived from them are no count."""
+    runs = parabolas()
+    scaled = replace(runs, budget=runs.budget / 1e18, flops=runs.flops / 1e18, params=runs.params / 1e18)
+    assert texts(scaled, "impossible-size")[0].startswith("35 runs have fewer params than one")
+    assert not texts(runs, "impossible-size")
+
+
 def test_data_that_is_passed_over_more_than_four_times_is_told() -> None:
     """Truth: 4 epochs (arXiv 2305.16264); a run that does not say what it saw is not accused."""
     tokens = clean().tokens
