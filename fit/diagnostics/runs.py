@@ -59,9 +59,10 @@ def _below_one(table: RunTable) -> list[Warning_]:
     for name, values in (("params", table.params), ("tokens", table.tokens)):
         bad = values < 1
         if bad.any():
+            names = [str(name) for name in table.run_id[bad]]
             text = (
                 f"{runs(int(bad.sum()), 'has', 'have')} fewer {name} than one, down to {values.min():.3g} "
-                f"({named(table.run_id[bad])}): give FLOPs, params and tokens as counts, not in billions or the like"
+                f"({named(names)}): give FLOPs, params and tokens as counts, not in billions or the like"
             )
             found.append(Warning_("impossible-size", text))
     return found
