@@ -43,6 +43,8 @@ def backtests(valleys: Mapping[Axis, Sequence[Valley]]) -> tuple[Backtest, ...]:
             if len(usable) < LEAST_BUDGETS or len(usable) - held_out < LEAST_LEFT:
                 continue
             flops, optima = np.array(usable).T
+            if top not in (0.0, float(flops[-1])):
+                continue  # the other axis has its minimum at another top budget
             law = fit_power_law(flops[:-held_out], optima[:-held_out])
             ratio = law.value(float(flops[-1])) / float(optima[-1])
             ratios[axis] = Estimate(ratio, _chance(law, float(flops[-1])))

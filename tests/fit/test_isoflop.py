@@ -264,6 +264,16 @@ def test_the_back_test_predicts_the_top_budget_from_the_others() -> None:
     assert back_tested(parabolas(budgets=BUDGETS[:3])) == ()
 
 
+def test_a_back_test_is_of_one_top_budget() -> None:
+    """Tokens have a minimum at the top and params, whose valley there is a hill, do not: nothing is said of them."""
+    runs = parabolas()
+    valleys = {axis: [fit_valley(runs, float(flops), axis) for flops in runs.budgets] for axis in AXES}
+    hill = replace(runs, loss=np.where(runs.budget == BUDGETS[-1], 10 - runs.loss, runs.loss))
+    valleys["params"][-1] = fit_valley(hill, BUDGETS[-1], "params")
+    for one in backtests(valleys):
+        assert (one.held_out_flops, list(one.ratios)) == (BUDGETS[-1], ["tokens"])
+
+
 def values_of(backtest: Backtest) -> dict[str, float]:
     return {axis: ratio.value for axis, ratio in backtest.ratios.items()}
 
