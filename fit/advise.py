@@ -11,7 +11,7 @@ from typing import Any
 from fit.errors import UserError
 from fit.references import LAWS, PublishedLaw, published_law
 from fit.regression import Line, line_from_dict
-from fit.statistics import Interval, exp_interval
+from fit.statistics import Interval, decades_beyond, exp_interval
 
 FLOPS_PER_PARAM_TOKEN = 6
 """C = 6·N·D (Kaplan et al., arXiv 2001.08361, eq. 2.1)."""
@@ -30,7 +30,11 @@ class AxisLaw:
     """(coefficient, exponent) by plain least squares, where the law is a corrected one."""
 
     def value(self, flops: float) -> float:
-        return _power((self.coefficient, self.exponent), flops)
+        """Infinite where it is too large to hold."""
+        try:
+            return math.exp(math.log(self.coefficient) + self.exponent * math.log(flops))
+        except OverflowError:
+            return math.inf
 
     def value_ci95(self, flops: float) -> Interval | None:
         return None if self.line is None else exp_interval(self.line.value_ci95(math.log(flops)))
@@ -133,7 +137,7 @@ def advise(law: PlannerLaw, flops: float) -> Advice:
             flops / (FLOPS_PER_PARAM_TOKEN * tokens_ci95[0]),
         )
     _positive("optimal params", params)
-    beyond = _decades_beyond(law.flops_range, flops)
+    beyond = math.nan if law.flops_range is None else decades_beyond(flops, *law.flops_range)
     return Advice(law, flops, tokens, tokens_ci95, params, params_ci95, source, beyond)
 
 
@@ -213,22 +217,6 @@ def _range(flops: list[Any]) -> Interval:
     if not all(one > 0 and math.isfinite(one) for one in numbers):
         raise ValueError
     return min(numbers), max(numbers)
-
-
-def _power(law: tuple[float, float], flops: float) -> float:
-    """Infinite where it is too large to hold."""
-    coefficient, exponent = law
-    try:
-        return math.exp(math.log(coefficient) + exponent * math.log(flops))
-    except OverflowError:
-        return math.inf
-
-
-def _decades_beyond(flops_range: tuple[float, float] | None, flops: float) -> float:
-    if flops_range is None:
-        return math.nan
-    low, high = flops_range
-    return max(0.0, math.log10(flops) - math.log10(high), math.log10(low) - math.log10(flops))
 
 
 def _positive(name: str, value: float) -> float:

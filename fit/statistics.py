@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 Interval = tuple[float, float]
@@ -38,6 +40,11 @@ def student(degrees_of_freedom: float) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees_of_freedom, (1 + LEVEL) / 2))
+
+
+def decades_beyond(value: float, low: float, high: float) -> float:
+    """log10 of how far `value` lies outside the range, to either side; 0 inside."""
+    return max(0.0, math.log10(value) - math.log10(high), math.log10(low) - math.log10(value))
 
 
 def exp_interval(interval: Interval | None) -> Interval | None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from fit.curve import Curve
 from fit.curve_checks import MOST_LEFT_OUT, CurveChecks
 from fit.report.numbers import interval
+from fit.statistics import decades_beyond
 
 BROKEN = 0.05
 
@@ -81,7 +80,7 @@ def _predictions(curve: Curve, x: str, y: str, predict: Sequence[float]) -> str:
     lines = []
     for at in predict:
         estimate = curve.predict(at)
-        beyond = max(np.log10(at / curve.x.max()), np.log10(curve.x.min() / at), 0.0)
+        beyond = decades_beyond(at, float(curve.x.min()), float(curve.x.max()))
         reach = f", {beyond:.1f} decades beyond the points" if beyond > 0 else ""
         lines.append(f"  {x} = {at:.3g}: {y} = {estimate.value:.4g} {interval(estimate.ci95, 4)}{reach}")
     return "\n".join(["Predictions, with 95% intervals of the law", *lines]) if lines else ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import log10
-
 from fit.approaches import PLAIN_T, RANDOM_EFFECTS, RESIDUALS, RUNS
 from fit.aside import by_reason
 from fit.conventions import ConventionFit
@@ -14,7 +12,7 @@ from fit.references import LLAMA3
 from fit.report.losslaw import render_loss_law
 from fit.report.numbers import interval, short, short_interval
 from fit.report.verdict import render_verdict
-from fit.statistics import Interval
+from fit.statistics import Interval, decades_beyond
 from fit.surface import SurfaceFit
 from fit.valley import AXES, Axis, Valley
 
@@ -213,10 +211,8 @@ def _reach(law: PowerLaw | None, flops: float) -> str:
     if law is None:
         return ""
     low, high = float(law.flops.min()), float(law.flops.max())
-    decades = max(log10(flops) - log10(high), log10(low) - log10(flops))
-    return (
-        "" if decades <= 0 else f", {decades:.1f} decades {'beyond' if flops > high else 'below'} the budgets"
-    )
+    decades = decades_beyond(flops, low, high)
+    return f", {decades:.1f} decades {'beyond' if flops > high else 'below'} the budgets" if decades else ""
 
 
 def _checks(fit: IsoflopFit) -> str:
