@@ -17,7 +17,13 @@ import hydra
 from omegaconf import DictConfig
 
 from scaling_runs.config import register, typed
-from scaling_runs.usage import plain_errors, ranks_replace_launchers, refuse_misread, stop_as_by_ctrl_c
+from scaling_runs.usage import (
+    plain_errors,
+    ranks_end_at_once,
+    ranks_replace_launchers,
+    refuse_misread,
+    stop_as_by_ctrl_c,
+)
 
 register()
 
@@ -33,7 +39,7 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with ranks_end_at_once(), plain_errors():
         stop_as_by_ctrl_c()
         refuse_misread(sys.argv[1:])
         ranks_replace_launchers()

@@ -14,7 +14,7 @@ from scaling_runs.config import Config
 from scaling_runs.data import Corpus, load_corpus
 from scaling_runs.planning import make_plan
 from scaling_runs.report import print_plan, print_problems, say
-from scaling_runs.runtime import Runtime, from_rank_0, join_ranks, start_runtime
+from scaling_runs.runtime import Runtime, from_rank_0, joined_ranks, start_runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellBusy, CellFolder, Store
 from scaling_runs.tracking import track_cell
@@ -23,7 +23,11 @@ from scaling_runs.train import Result, train_cell
 
 def run_job(config: Config) -> None:
     """Train the cell that a sweep names, or plan the one that budget= and model.width= describe and train it."""
-    join_ranks()
+    with joined_ranks():
+        _run_job(config)
+
+
+def _run_job(config: Config) -> None:
     store = Store(Path(config.store))
     if config.cell is not None:
         run_cell(store.cell(config.cell), config)

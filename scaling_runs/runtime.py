@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -40,23 +41,31 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def join_ranks() -> None:
-    """Meet the other ranks that torchrun started: NCCL where each has a GPU, gloo elsewhere. Once a process.
+@contextmanager
+def joined_ranks() -> Iterator[None]:
+    """In the body the ranks that torchrun started act together: by NCCL where each has a GPU, by gloo elsewhere.
 
     A rank takes its own GPU here, for NCCL sends objects by way of the current one, which is the first on every rank.
+    They part before the process ends: gloo's threads, where they outlive it, abort it now and then. A body
+    inside another's is part of that one.
     """
-    if world_size() > 1 and not dist.is_initialized():
-        if _has_cuda():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("nccl" if _has_cuda() else "gloo", timeout=RANK_TIMEOUT)
+    if world_size() == 1 or dist.is_initialized():
+        yield
+        return
+    if _has_cuda():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if _has_cuda() else "gloo", timeout=RANK_TIMEOUT)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
 
 
 def wait_for_ranks(timeout: timedelta = RANK_TIMEOUT) -> None:
     """Every rank leaves here together, or fails where one keeps the others waiting for longer than `timeout`."""
     if dist.is_initialized():
-        group = dist.new_group(
-            backend="gloo", timeout=timeout
-        )  # NCCL's barrier would hold each GPU at full load
+        # NCCL's barrier would hold each GPU at full load
+        group = dist.new_group(backend="gloo", timeout=timeout)
         dist.barrier(group=group)
         dist.destroy_process_group(group)
 

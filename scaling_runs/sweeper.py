@@ -22,9 +22,9 @@ from scaling_runs.config import Config
 from scaling_runs.files import write_json, write_text
 from scaling_runs.monitor import watching
 from scaling_runs.plan import Plan
-from scaling_runs.planning import make_plan
+from scaling_runs.planning import TimedPlan, make_plan
 from scaling_runs.report import duration, print_plan, print_problems, say, totals, what_differs
-from scaling_runs.runtime import from_rank_0, join_ranks, rank, require_even_shares, wait_for_ranks
+from scaling_runs.runtime import from_rank_0, joined_ranks, rank, require_even_shares, wait_for_ranks
 from scaling_runs.store import CellBusy, CellFolder, Store
 from scaling_runs.tracking import sync_command, track_sweep
 
@@ -48,12 +48,20 @@ def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
             f"cell={config.cell} is for one cell, and sweep={config.sweep.name} trains all of its own; leave one out"
         )
     started = time.monotonic()
-    join_ranks()
-    timed = make_plan(config, side_by_side)
-    plan, store = timed.plan, Store(Path(config.store))
-    if config.dry_run:
-        print_plan(timed, config)
-        return
+    with joined_ranks():
+        timed = make_plan(config, side_by_side)
+        if config.dry_run:
+            print_plan(timed, config)
+            return
+        store = Store(Path(config.store))
+        _train_plan(timed, store, launch)
+    if rank() == 0 and not conclude(config, timed.plan, store, wall_s=time.monotonic() - started):
+        sys.exit(1)
+
+
+def _train_plan(timed: TimedPlan, store: Store, launch: Launch) -> None:
+    """Say what is planned, and train what of it is not finished."""
+    plan = timed.plan
     for cell in plan.cells:
         require_even_shares(cell.spec)
     say(totals(timed))
@@ -65,10 +73,6 @@ def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
     wait_for_ranks()
     with watching(store, plan.cells):
         train_all(store, _longest_first(plan, timed.estimate.cell_s), launch)
-    if rank() == 0:
-        whole = conclude(config, plan, store, wall_s=time.monotonic() - started)
-        if not whole:
-            sys.exit(1)
 
 
 def job_of(arguments: Sequence[str], cell_id: str) -> list[str]:

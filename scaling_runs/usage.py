@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -31,6 +32,31 @@ def ranks_replace_launchers() -> None:
     """Under torchrun the ranks run the same sweep in step; a launcher of processes inside each would multiply them."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         sys.argv.append("hydra/launcher=basic")
+
+
+@contextmanager
+def ranks_end_at_once() -> Iterator[None]:
+    """Under torchrun the process ends with the body, without Python's own clearing up.
+
+    A thread of torch.distributed that asks for the interpreter in the midst of that aborts the process, and torchrun
+    then kills the other ranks: two of 48 ends did so on a busy machine. Files and W&B are closed by then.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    code = 0
+    try:
+        yield
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class Terminated(KeyboardInterrupt):

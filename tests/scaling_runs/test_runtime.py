@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from fit.errors import UserError
 from scaling_runs import runtime
-from scaling_runs.runtime import Runtime, from_rank_0, join_ranks, require_even_shares, start_runtime
+from scaling_runs.runtime import Runtime, from_rank_0, joined_ranks, require_even_shares, start_runtime
 from scaling_runs.spec import CellSpec
 from tests.configs import ROOT
 from tests.scaling_runs.test_spec import a_spec
@@ -31,9 +32,9 @@ def test_without_torchrun_there_is_one_rank(monkeypatch: pytest.MonkeyPatch) -> 
     """Truth: torchrun's variables are absent; nothing is joined and a value is one's own."""
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    join_ranks()
-    assert (runtime.rank(), runtime.world_size()) == (0, 1)
-    assert not torch.distributed.is_initialized()
+    with joined_ranks():
+        assert (runtime.rank(), runtime.world_size()) == (0, 1)
+        assert not torch.distributed.is_initialized()
     value = object()
     assert from_rank_0(value) is value
     runtime.wait_for_ranks()
@@ -150,8 +151,32 @@ def test_a_rank_takes_its_own_gpu_before_it_meets_the_others(monkeypatch: pytest
     monkeypatch.setattr(
         torch.distributed, "init_process_group", lambda backend, timeout: calls.append(backend)
     )
-    join_ranks()
-    assert calls == [3, "nccl"]
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: calls.append("parted"))
+    with joined_ranks():
+        assert calls == [3, "nccl"]
+    assert calls == [3, "nccl", "parted"]
+
+
+def test_ranks_part_where_they_joined_whatever_the_body_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Truth: torch's own word on whether this process is in a group, which at the process's end may abort it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setattr(runtime, "world_size", lambda: 2)  # the group is of this process alone
+    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 1, "RANK": 0}.items():
+        monkeypatch.setenv(name, str(value))
+    seen: list[bool] = []
+
+    def body() -> None:
+        with joined_ranks():
+            with joined_ranks():
+                seen.append(torch.distributed.is_initialized())
+            seen.append(torch.distributed.is_initialized())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        body()
+    assert seen == [True, True]
+    assert not torch.distributed.is_initialized()
 
 
 WAIT = """

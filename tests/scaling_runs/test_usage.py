@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -230,3 +232,31 @@ def test_every_sweep_can_be_run_by_ranks(path: Path) -> None:
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         config = compose("config", [f"sweep={path.stem}", "hydra/launcher=basic"], return_hydra_config=True)
     assert config.hydra.launcher._target_.endswith("BasicLauncher")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [("pass", 0), ("sys.exit(2)", 2), ("sys.exit('no')", 1), ("1 / 0", 1), ("sys.exit()", 0)],
+)
+def test_a_rank_ends_without_pythons_clearing_up_and_with_its_own_exit_code(body: str, code: int) -> None:
+    """Truth: Python's own exit codes, and what it registers for the end, which runs in one process alone."""
+    program = f"""
+import atexit, sys
+from scaling_runs.usage import ranks_end_at_once
+atexit.register(print, "cleared up")
+with ranks_end_at_once():
+    print("said", end="")
+    {body}
+"""
+    for ranks, said in (("1", "saidcleared up\n"), ("2", "said")):
+        ran = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env={**os.environ, "WORLD_SIZE": ranks},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (ran.returncode, ran.stdout) == (code, said)
+        last_words = {"sys.exit('no')": "no\n", "1 / 0": "ZeroDivisionError: division by zero\n"}
+        assert ran.stderr.endswith(last_words.get(body, ""))
