@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -27,7 +27,11 @@ class Progress:
     step: int = 0
     """Steps done."""
     wall_s: float = 0.0
-    """Seconds spent training, over all attempts."""
+    """Seconds that the cell itself spent training, over all attempts."""
+    forked_at: int = 0
+    """Steps that its trunk had done when the cell took over."""
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """Records up to there, in the state of a trunk."""
 
 
 class SaveClock:
@@ -53,7 +57,7 @@ def save_checkpoint(
     state = {
         "model": model.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-        "progress": {"step": progress.step, "wall_s": progress.wall_s},
+        "progress": asdict(progress),
     }
     with whole_file(path) as file:
         torch.save(state, file)

@@ -18,7 +18,7 @@ MAX_PARAMS = 1e14
 MIN_BUDGET_RATIO = 1.01
 """Budgets closer than this are one budget: whole steps move a cell by as much."""
 FOLDER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-FOLDERS_OF_THE_STORE = ("cells", "locks")
+FOLDERS_OF_THE_STORE = ("cells", "locks", "trunks")
 
 
 @dataclass

@@ -74,8 +74,9 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
             folder.begin_attempt()
         try:
             corpus = load_corpus(spec.corpus, config.data.cache_dir)
+            trunk = Store(Path(config.store)).trunk(spec)
             with track_cell(config, spec, runtime) as observe:
-                result = train_cell(spec, corpus, folder, runtime, observe)
+                result = train_cell(spec, corpus, folder, trunk, runtime, observe)
             row = result_row(spec, corpus, result, runtime)
         except Exception as error:
             if runtime.is_main:
@@ -110,7 +111,8 @@ def result_row(spec: CellSpec, corpus: Corpus, result: Result, runtime: Runtime)
     counts = {
         f"params_{name}": params(spec.shape, spec.seq_len, name) for name in ("all", "no_embedding", "body")
     }
-    tokens_per_s = spec.tokens / result.wall_s
+    flops_per_token = train_flops_per_token(spec.shape, spec.seq_len, "exact")
+    tokens_per_s = result.trained_tokens / result.wall_s
     return {
         "run_id": spec.cell_id,
         "flops": spec.flops,
@@ -133,7 +135,7 @@ def result_row(spec: CellSpec, corpus: Corpus, result: Result, runtime: Runtime)
         "corpus": spec.corpus[:16],
         "wall_s": round(result.wall_s, 3),
         "tokens_per_s": round(tokens_per_s, 1),
-        "mfu": round(flops["flops_exact"] / result.wall_s / runtime.peak_flops_per_s, 5),
+        "mfu": round(tokens_per_s * flops_per_token / runtime.peak_flops_per_s, 5),
         "ranks": runtime.world_size,
         "status": "finished",
     }

@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from fit.errors import UserError
 
 OPTIMIZERS = ("adamw", "muon")
-DECAYS = ("linear", "cosine")
+Decay = Literal["linear", "cosine", "sqrt"]
+DECAYS: tuple[str, ...] = get_args(Decay)
 MAX_BATCH_TOKENS = 1e9
 """Sixty times the largest batch that Llama 3 trained with."""
 MAX_EXPONENT = 10.0
@@ -51,7 +52,11 @@ class RecipeConfig:
     """Share of a cell's steps spent on linear warm-up."""
     max_warmup_steps: int | None = None
     decay: str = "linear"
-    """From the peak to `final_lr_fraction` of it, over all steps after warm-up: each schedule ends at its own D."""
+    """How the rate falls from its peak to `final_lr_fraction` of it: linear, cosine, or sqrt, which is 1 - sqrt(x) of
+    the way x (Hägele et al., arXiv 2405.18392, section 3.2)."""
+    cooldown_fraction: float | None = None
+    """Share of a cell's steps, its last ones, in which the rate falls; before, it is constant (WSD). Cells that differ
+    in their end alone then have the rest in common, their trunk. Null: it falls over all steps after warm-up."""
     final_lr_fraction: float = 0.0
     init_std: float = 0.02
 
@@ -76,6 +81,11 @@ class RecipeConfig:
             lambda value: 0 < value < math.inf,
             "a positive number, or null for recipe.beta2 itself",
         )
+        self._require(
+            "cooldown_fraction",
+            lambda value: 0 < value < 1,
+            "above 0 and below 1, such as 0.2, or null for a decay over all steps after warm-up",
+        )
         self._require("max_warmup_steps", lambda value: value >= 0, "at least 0, or null for no limit")
 
     def _require(self, name: str, holds: Callable[[float], bool], expected: str) -> None:
@@ -99,9 +109,11 @@ class Recipe:
     batch_size: int
     """Sequences a step."""
     warmup_steps: int
-    decay: Literal["linear", "cosine"]
+    decay: Decay
     final_lr_fraction: float
     init_std: float
+    cooldown_steps: int | None = None
+    """The last steps, in which the rate falls; None: all after warm-up."""
 
 
 def batch_size(config: RecipeConfig, *, budget_flops: float, seq_len: int) -> int:
@@ -136,6 +148,9 @@ def resolve(config: RecipeConfig, *, params: int, batch: int, seq_len: int, step
     warmup = max(1, round(config.warmup_fraction * steps))
     if config.max_warmup_steps is not None:
         warmup = min(warmup, config.max_warmup_steps)
+    cooldown = None
+    if config.cooldown_fraction is not None:
+        cooldown = min(max(1, round(config.cooldown_fraction * steps)), steps - warmup)
     return Recipe(
         optimizer=config.optimizer,  # type: ignore[arg-type]  # checked in __post_init__
         lr=_by_power_law("lr", config.lr, params / config.lr_params, -config.lr_exponent),
@@ -149,6 +164,7 @@ def resolve(config: RecipeConfig, *, params: int, batch: int, seq_len: int, step
         decay=config.decay,  # type: ignore[arg-type]  # checked in __post_init__
         final_lr_fraction=config.final_lr_fraction,
         init_std=config.init_std,
+        cooldown_steps=cooldown,
     )
 
 
@@ -169,10 +185,21 @@ def _by_power_law(rule: str, value: float, ratio: float, exponent: float) -> flo
 def lr_factor(recipe: Recipe, step: int, steps: int) -> float:
     """Share of the peak learning rate at `step` (from 0) of `steps`.
 
-    Linear warm-up, then a linear or cosine decay that would reach `final_lr_fraction` one step past the end.
+    Linear warm-up, the peak until the cooldown begins, then a decay that would reach `final_lr_fraction` one step past
+    the end.
     """
     if step < recipe.warmup_steps:
         return (step + 1) / recipe.warmup_steps
-    progress = (step - recipe.warmup_steps) / max(1, steps - recipe.warmup_steps)
-    shape = 1 - progress if recipe.decay == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
-    return recipe.final_lr_fraction + (1 - recipe.final_lr_fraction) * shape
+    after_warmup = steps - recipe.warmup_steps
+    falling = after_warmup if recipe.cooldown_steps is None else recipe.cooldown_steps
+    progress = max(0, step - (steps - falling)) / max(1, falling)
+    return recipe.final_lr_fraction + (1 - recipe.final_lr_fraction) * _left(recipe.decay, progress)
+
+
+def _left(decay: Decay, progress: float) -> float:
+    """Share of the fall that is yet to come."""
+    if decay == "linear":
+        return 1 - progress
+    if decay == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * progress))
+    return 1 - math.sqrt(progress)

@@ -152,6 +152,10 @@ class Runtime:
         """Rank 0's answer, for decisions that clocks make, so that no rank goes its own way."""
         return bool(from_rank_0(mine)) if self.world_size > 1 else mine
 
+    def agreed_number(self, mine: int) -> int:
+        """Rank 0's number."""
+        return int(from_rank_0(mine)) if self.world_size > 1 else mine  # type: ignore[call-overload]
+
 
 def start_runtime(spec: CellSpec, threads: int, locks: Path) -> Runtime:
     """This process's runtime for `spec`: a GPU of its own where there are any, else `threads` of the CPU.

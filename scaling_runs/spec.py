@@ -54,16 +54,47 @@ class CellSpec:
         return self.tokens * train_flops_per_token(self.shape, self.seq_len, self.flop_convention)
 
     @property
+    def trunk_steps(self) -> int:
+        """Steps that any cell of this trunk begins with: those before the cooldown; 0 where the rate always falls."""
+        return 0 if self.recipe.cooldown_steps is None else self.steps - self.recipe.cooldown_steps
+
+    @property
+    def trunk_id(self) -> str:
+        """Names the trunk: a hash of all that determines how training goes before the cooldown."""
+        fields = _fields(self)
+        for name in ("steps", "val_tokens", "flop_convention"):
+            del fields[name]
+        for name in ("cooldown_steps", "decay", "final_lr_fraction"):
+            fields["recipe"].pop(name, None)
+        return _digest(fields)
+
+    @property
     def cell_id(self) -> str:
         """Names the cell's folder: a hash of the whole spec."""
-        return hashlib.sha256(spec_json(self).encode()).hexdigest()[:12]
+        return _digest(_fields(self))
 
 
 def spec_json(spec: CellSpec) -> str:
     """The spec as canonical JSON: sorted keys, no spaces, so that equal specs give equal bytes."""
-    return json.dumps(dataclasses.asdict(spec), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _canonical(_fields(spec))
 
 
 def spec_from_dict(fields: dict[str, Any]) -> CellSpec:
     """The inverse of `dataclasses.asdict`."""
     return CellSpec(**{**fields, "shape": Shape(**fields["shape"]), "recipe": Recipe(**fields["recipe"])})
+
+
+def _fields(spec: CellSpec) -> dict[str, Any]:
+    """As a cell's file and its id have them: without a cooldown where there is none, as before there were any."""
+    fields = dataclasses.asdict(spec)
+    if spec.recipe.cooldown_steps is None:
+        del fields["recipe"]["cooldown_steps"]
+    return fields
+
+
+def _canonical(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(_canonical(fields).encode()).hexdigest()[:12]

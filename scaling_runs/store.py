@@ -12,11 +12,10 @@ cells/<cell_id>/
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,8 @@ from filelock import FileLock, Timeout
 
 from fit.errors import UserError
 from scaling_runs.files import read_json, remove_abandoned, write_json, write_text
-from scaling_runs.spec import CellSpec, spec_from_dict
+from scaling_runs.spec import CellSpec, spec_from_dict, spec_json
+from scaling_runs.trunk import Trunk
 
 Status = Literal["finished", "failed", "running", "waiting"]
 Record = dict[str, float]
@@ -135,7 +135,7 @@ class CellFolder:
             yield lambda record: None
             return
         kept = [r for r in self.curve() if r["step"] <= up_to_step and FINAL_LOSS not in r]
-        write_text(self.metrics_file, "".join(json.dumps(record) + "\n" for record in kept))
+        self.begin_curve(kept)
         for record in kept:
             then(record)
         last_heartbeat = -math.inf
@@ -153,8 +153,12 @@ class CellFolder:
 
             yield append
 
+    def begin_curve(self, records: Sequence[Record]) -> None:
+        """The curve so far, in place of what was there."""
+        write_text(self.metrics_file, "".join(json.dumps(record) + "\n" for record in records))
+
     def write_spec(self, spec: CellSpec) -> None:
-        write_json(self.path / "spec.json", dataclasses.asdict(spec))
+        write_json(self.path / "spec.json", json.loads(spec_json(spec)))
 
     def write_result(self, result: dict[str, Any]) -> None:
         """The last thing a cell does: from here on it is finished."""
@@ -184,11 +188,17 @@ class Store:
         return CellFolder(self.root / "cells" / cell_id)
 
     def add(self, spec: CellSpec) -> CellFolder:
-        """The folder of `spec`, made where it is not there yet."""
+        """The folder of `spec`, made where it is not there yet; its trunk knows where its cooldown is to begin."""
         folder = self.cell(spec.cell_id)
         if not (folder.path / "spec.json").exists():
             folder.write_spec(spec)
+        if spec.trunk_steps and folder.result() is None:
+            self.trunk(spec).add_fork(spec.trunk_steps)
         return folder
+
+    def trunk(self, spec: CellSpec) -> Trunk:
+        """What the cell has in common with others that differ in their end alone."""
+        return Trunk(self.root / "trunks" / spec.trunk_id)
 
     def sweep_folder(self, name: str) -> Path:
         return self.root / name

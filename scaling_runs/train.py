@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,13 @@ from torch.optim import Optimizer
 
 from fit.errors import UserError
 from models.flops import train_flops_per_token
-from scaling_runs.checkpoint import SaveClock, load_checkpoint, save_checkpoint
+from scaling_runs.checkpoint import Progress, SaveClock, load_checkpoint, save_checkpoint
 from scaling_runs.data import Batches, Corpus, validation_windows
 from scaling_runs.optim import build_optimizers, set_lr
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import FINAL_LOSS, CellFolder, Record
+from scaling_runs.trunk import Branch, Trunk
 
 RECORDS = 100
 """Lines of metrics that a cell writes, however long it is."""
@@ -43,12 +44,19 @@ class Result:
     """Standard error of `loss` over validation windows: that of the set, shared by all cells."""
     wall_s: float
     """Seconds of training, evaluations apart."""
+    trained_tokens: int
+    """Tokens trained on in that time: all, less those of the trunk that the cell went on from."""
 
 
 def train_cell(
-    spec: CellSpec, corpus: Corpus, folder: CellFolder, runtime: Runtime, observe: Callable[[Record], None]
+    spec: CellSpec,
+    corpus: Corpus,
+    folder: CellFolder,
+    trunk: Trunk,
+    runtime: Runtime,
+    observe: Callable[[Record], None],
 ) -> Result:
-    """Train `spec` from its last checkpoint, or from nothing, to its end; returns its final loss.
+    """Train `spec` from its last checkpoint, its trunk or nothing, whichever is furthest; returns its final loss.
 
     Every rank of `runtime` calls this with the same arguments; rank 0 alone writes into `folder`. `observe` sees
     each record of the curve: those of earlier attempts first, then each once it is written. Raises CellFailed where
@@ -78,11 +86,20 @@ def train_cell(
     validation = validation_windows(corpus, spec.seq_len, spec.val_tokens)
     network = runtime.wrap(NextTokenLoss(model))
     step_fn = TrainStep(network, optimizers, spec, runtime)
-    meter = Meter(spec, runtime)
-    clock = time.monotonic() - progress.wall_s
-    saves = SaveClock()
+    branch = Branch(trunk, spec, runtime)
 
-    with folder.metrics(up_to_step=progress.step, write=runtime.is_main, then=observe) as record:
+    with ExitStack() as held:
+        fork = held.enter_context(branch.climb(progress.step))
+        if fork:
+            progress = load_checkpoint(trunk.state(fork), model, optimizers)
+            if runtime.is_main:
+                folder.begin_curve(progress.curve)
+        record = held.enter_context(
+            folder.metrics(up_to_step=progress.step, write=runtime.is_main, then=observe)
+        )
+        meter = Meter(spec, runtime, progress.forked_at)
+        clock = time.monotonic() - progress.wall_s
+        saves = SaveClock()
         while progress.step < spec.steps:
             loss, grad_norm, lr = step_fn(batches.batch(progress.step), progress.step)
             progress.step += 1
@@ -101,12 +118,17 @@ def train_cell(
                     if runtime.is_main:
                         save_checkpoint(folder.checkpoint, model, optimizers, progress)
                     saves.saved(started_at)
+            if branch.asks_for(progress.step):
+                state = Progress(progress.step, forked_at=progress.step, curve=folder.curve())
+                save_checkpoint(trunk.state(progress.step), model, optimizers, state)
+            branch.passed(progress.step)
         wall_s = time.monotonic() - clock
         final = evaluate(network, validation, spec, runtime)
         finite("validation loss", final.loss, spec.steps)
         probe = Evaluation(final.window_losses[::PROBE_SHARE])
         record(meter.place(spec.steps) | {"val_loss_probe": probe.loss, FINAL_LOSS: final.loss})
-    return Result(loss=final.loss, loss_se=final.se, wall_s=wall_s)
+    trained_tokens = (spec.steps - progress.forked_at) * spec.batch_tokens
+    return Result(loss=final.loss, loss_se=final.se, wall_s=wall_s, trained_tokens=trained_tokens)
 
 
 class TrainStep:
@@ -210,8 +232,8 @@ def finite(what: str, value: float, step: int) -> float:
 class Meter:
     """Mean training loss between two records; read a hundred times a cell, so the device is seldom waited for."""
 
-    def __init__(self, spec: CellSpec, runtime: Runtime) -> None:
-        self.spec, self.runtime = spec, runtime
+    def __init__(self, spec: CellSpec, runtime: Runtime, forked_at: int = 0) -> None:
+        self.spec, self.runtime, self.forked_at = spec, runtime, forked_at
         self.peak_flops_per_s = (
             runtime.peak_flops_per_s
         )  # measured, it takes a while: before the clock starts
@@ -238,7 +260,7 @@ class Meter:
         loss = finite("training loss", float(self.runtime.mean_over_ranks(self.sum / self.count)), step)
         self.sum, self.count = torch.zeros(()), 0
         place = self.place(step)
-        tokens_per_s = place["tokens"] / wall_s
+        tokens_per_s = (step - self.forked_at) * self.spec.batch_tokens / wall_s
         return place | {
             "train_loss": loss,
             "lr": lr,

@@ -192,7 +192,7 @@ def test_a_dry_run_of_one_cell_trains_nothing(
 
 
 def row_of(spec: CellSpec, text: RealText, **changes: object) -> dict[str, Any]:
-    result = Result(loss=2.0, loss_se=0.01, wall_s=4.0)
+    result = Result(loss=2.0, loss_se=0.01, wall_s=4.0, trained_tokens=spec.tokens)
     return result_row(spec, text.corpus, dataclasses.replace(result, **changes), Runtime())  # type: ignore[arg-type]
 
 

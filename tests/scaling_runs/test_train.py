@@ -28,6 +28,7 @@ from scaling_runs.train import (
     evaluate,
     train_cell,
 )
+from scaling_runs.trunk import Trunk
 from tests.scaling_runs.conftest import RealText, spec_for, untrained
 
 CPU = Runtime()
@@ -46,7 +47,7 @@ def trained(
 ) -> tuple[Result, list[Record], dict[str, torch.Tensor]]:
     """(result, learning curve, final weights): a checkpoint is kept at each record."""
     folder = CellFolder(path)
-    result = train_cell(spec, text.corpus, folder, CPU, observe)
+    result = train_cell(spec, text.corpus, folder, Trunk(path), CPU, observe)
     return result, folder.curve(), torch.load(folder.checkpoint)["model"]
 
 
@@ -66,7 +67,7 @@ def test_training_on_real_text_lowers_the_loss(text: RealText, spec: CellSpec, t
     """Truth: ln(257) = 5.55 nats before; 3.3 is the entropy of the letters alone, counted on the corpus itself."""
     counts = np.bincount(text.corpus.train(), minlength=257) / text.corpus.train_tokens
     unigram_entropy = -float((counts[counts > 0] * np.log(counts[counts > 0])).sum())
-    result = train_cell(spec, text.corpus, CellFolder(tmp_path), CPU, nothing)
+    result = train_cell(spec, text.corpus, CellFolder(tmp_path), Trunk(tmp_path), CPU, nothing)
     assert result.loss < unigram_entropy < math.log(257)
     assert result.loss_se is not None
     assert 0 < result.loss_se < 0.1
@@ -81,7 +82,7 @@ def test_the_curve_holds_every_loss_against_step_tokens_and_flops(
 ) -> None:
     """Truth: the spec: tokens and FLOPs go up by the same at each step, to D and C at the end."""
     seen: list[Record] = []
-    result = train_cell(spec, text.corpus, CellFolder(tmp_path), CPU, seen.append)
+    result = train_cell(spec, text.corpus, CellFolder(tmp_path), Trunk(tmp_path), CPU, seen.append)
     curve = CellFolder(tmp_path).curve()
     assert seen == curve
     for record in curve:
@@ -172,7 +173,7 @@ def test_a_cell_that_diverges_fails_with_its_reason(text: RealText, tmp_path: Pa
     recipe = dataclasses.replace(spec_for(text.corpus).recipe, lr=1e38, muon_lr=1e38)
     spec = spec_for(text.corpus, recipe=recipe, steps=steps)
     with pytest.raises(CellFailed, match=r"^the .+ is (nan|inf) at step \d+, .*recipe\.lr") as caught:
-        train_cell(spec, text.corpus, CellFolder(tmp_path), CPU, nothing)
+        train_cell(spec, text.corpus, CellFolder(tmp_path), Trunk(tmp_path), CPU, nothing)
     assert isinstance(caught.value, UserError)
     assert "\n" not in str(caught.value)
 
@@ -192,7 +193,7 @@ def test_an_evaluation_that_finds_nan_first_fails_the_cell_in_the_same_words(
 
     monkeypatch.setattr(TrainStep, "__call__", spoil)
     with pytest.raises(CellFailed, match=r"^the validation loss is nan at step 24, "):
-        train_cell(spec, text.corpus, CellFolder(tmp_path), CPU, nothing)
+        train_cell(spec, text.corpus, CellFolder(tmp_path), Trunk(tmp_path), CPU, nothing)
 
 
 def test_another_seed_gives_another_loss_and_the_same_seed_the_same(
@@ -201,7 +202,12 @@ def test_another_seed_gives_another_loss_and_the_same_seed_the_same(
     short = dataclasses.replace(spec, steps=40)
     losses = [
         train_cell(
-            dataclasses.replace(short, seed=seed), text.corpus, CellFolder(tmp_path / name), CPU, nothing
+            dataclasses.replace(short, seed=seed),
+            text.corpus,
+            CellFolder(tmp_path / name),
+            Trunk(tmp_path),
+            CPU,
+            nothing,
         ).loss
         for seed, name in ((0, "a"), (0, "b"), (1, "c"))
     ]
@@ -217,7 +223,7 @@ def test_a_cell_ends_at_the_loss_that_it_always_did(tmp_path: Path, optimizer: s
     corpus = words_corpus(tmp_path)
     recipe = resolve(RecipeConfig(optimizer=optimizer, lr=6e-3), params=5_000, batch=4, seq_len=32, steps=120)
     spec = spec_for(corpus, recipe=recipe)
-    loss = train_cell(spec, corpus, CellFolder(tmp_path / "cell"), CPU, nothing).loss
+    loss = train_cell(spec, corpus, CellFolder(tmp_path / "cell"), Trunk(tmp_path), CPU, nothing).loss
     assert loss == pytest.approx(GOLDEN[optimizer], abs=2e-3)
 
 

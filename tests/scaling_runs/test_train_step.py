@@ -33,6 +33,7 @@ from scaling_runs.train import (
     next_token_loss,
     train_cell,
 )
+from scaling_runs.trunk import Trunk
 from tests.scaling_runs.conftest import RealText, spec_for, untrained
 
 CPU = Runtime()
@@ -106,9 +107,9 @@ def test_bf16_gives_nearly_the_loss_of_fp32(text: RealText, spec: CellSpec, tmp_
     assert not torch.equal(in_bf16, in_fp32)
     torch.testing.assert_close(in_bf16, in_fp32, atol=0.1, rtol=0)
     short = dataclasses.replace(spec, steps=60)
-    fp32 = train_cell(short, text.corpus, CellFolder(tmp_path / "fp32"), CPU, nothing)
-    bf16 = train_cell(
-        dataclasses.replace(short, precision="bf16"), text.corpus, CellFolder(tmp_path / "bf16"), CPU, nothing
+    fp32, bf16 = (
+        train_cell(one, text.corpus, CellFolder(tmp_path / one.precision), Trunk(tmp_path), CPU, nothing)
+        for one in (short, dataclasses.replace(short, precision="bf16"))
     )
     assert bf16.loss == pytest.approx(fp32.loss, abs=0.03)
 
