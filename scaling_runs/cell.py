@@ -17,6 +17,18 @@ class Cell:
     """Nominal FLOPs; `spec.flops` is what whole steps spend."""
     epochs: float
     """Passes over the corpus."""
+    fork_steps: int = 0
+    """Steps that another cell of the plan trains for it, on the trunk that both have; 0 where it trains all."""
+
+    @property
+    def trained_steps(self) -> int:
+        """Steps of its own."""
+        return self.spec.steps - self.fork_steps
+
+    @property
+    def trained_flops(self) -> int:
+        """FLOPs that the plan spends on it."""
+        return self.spec.flops // self.spec.steps * self.trained_steps
 
     @property
     def cell_id(self) -> str:

@@ -69,7 +69,9 @@ def _eval_tokens(spec: CellSpec) -> float:
 def _work(cell: Cell) -> float:
     """FLOPs of training and of the evaluations."""
     spec = cell.spec
-    training = spec.tokens * train_flops_per_token(spec.shape, spec.seq_len, "exact")
+    training = (
+        cell.trained_steps * spec.batch_tokens * train_flops_per_token(spec.shape, spec.seq_len, "exact")
+    )
     return training + _eval_tokens(spec) * forward_flops_per_token(spec.shape, spec.seq_len)
 
 
@@ -91,7 +93,7 @@ class _Trials:
         if key not in self.known:
             self.known[key] = _trial(spec, self.threads)
         step_s, eval_token_s = self.known[key]
-        return spec.steps * step_s + _eval_tokens(spec) * eval_token_s
+        return cell.trained_steps * step_s + _eval_tokens(spec) * eval_token_s
 
 
 def _trial(spec: CellSpec, threads: int) -> tuple[float, float]:

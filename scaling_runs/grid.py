@@ -117,6 +117,12 @@ class SweepConfig:
         except (OverflowError, ZeroDivisionError):
             return math.inf
 
+    def nearest_place(self, budget: float) -> float:
+        """The optimum that is expected at `budget`, moved to the nearest place that grids of all budgets share."""
+        spacing = 2 * math.log(self.span) / max(1, self.sizes - 1)
+        places = round(math.log(self.expected_optimum(budget) / self.expected_params) / spacing)
+        return self.expected_params * math.exp(places * spacing)
+
 
 def require_positive(group: str, **values: float) -> None:
     """UserError for a value that is zero, negative, infinite or NaN, by the name of its option."""

@@ -54,7 +54,7 @@ class _Watch:
         self.begun = dict.fromkeys(self.open, 0.0)
         """FLOPs that each open cell has spent."""
         self.ended_flops = 0.0
-        self.total = float(sum(cell.spec.flops for cell in cells))
+        self.total = float(sum(cell.trained_flops for cell in cells))
         """FLOPs to spend, less those that failed cells leave unspent."""
         self.failed_before = {cell_id: store.cell(cell_id).failed_at() for cell_id in self.open}
         self.started = time.monotonic()
@@ -93,17 +93,16 @@ class _Watch:
         ended = []
         for cell_id, cell in list(self.open.items()):
             folder = self.store.cell(cell_id)
-            self.begun[cell_id] = (
-                folder.progress_flops()
-            )  # before the result: a cell that ends drops its progress
+            # before the result: a cell that ends drops its progress
+            self.begun[cell_id] = max(0.0, folder.progress_flops() - (cell.spec.flops - cell.trained_flops))
             result, failed_at = folder.result(), folder.failed_at()
             if result is not None:
                 outcome = f"loss {result['loss']:.4f} in {duration(result['wall_s'])}"
-                self.ended_flops += cell.spec.flops
+                self.ended_flops += cell.trained_flops
             elif failed_at is not None and failed_at != self.failed_before[cell_id]:
                 outcome = f"failed: {_first_line(folder.failure())}"
                 self.ended_flops += self.begun[cell_id]
-                self.total -= cell.spec.flops - self.begun[cell_id]
+                self.total -= cell.trained_flops - self.begun[cell_id]
             else:
                 continue
             del self.open[cell_id], self.begun[cell_id]

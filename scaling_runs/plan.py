@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
 
 from fit.errors import UserError
 from fit.valley import MIN_SIZES
@@ -47,7 +48,21 @@ class Plan:
 
     @property
     def flops(self) -> float:
+        """What is spent: a trunk once, however many cells it serves."""
+        return float(sum(cell.trained_flops for cell in self.cells))
+
+    @property
+    def flops_without_trunks(self) -> float:
+        """What the same cells would cost if each were trained from nothing."""
         return float(sum(cell.spec.flops for cell in self.cells))
+
+    def trunks(self) -> list[list[Cell]]:
+        """Cells that have a trunk in common, most steps first; the first of each trains the trunk for all."""
+        by_trunk: dict[str, list[Cell]] = defaultdict(list)
+        for cell in self.cells:
+            if cell.spec.trunk_steps:
+                by_trunk[cell.spec.trunk_id].append(cell)
+        return [sorted(cells, key=lambda cell: -cell.spec.steps) for cells in by_trunk.values()]
 
 
 def plan_sweep(config: Config, corpus: CorpusSize, precision: Precision) -> Plan:
@@ -57,7 +72,13 @@ def plan_sweep(config: Config, corpus: CorpusSize, precision: Precision) -> Plan
     cells: list[Cell] = []
     problems: list[Problem] = []
     for budget in sorted(config.sweep.budgets):
-        shapes = choose_shapes(ladder, config.model.seq_len, config.sweep, budget)
+        shapes = choose_shapes(
+            ladder,
+            config.model.seq_len,
+            config.sweep,
+            budget,
+            shared=config.recipe.cooldown_fraction is not None,
+        )
         of_budget = [
             plan_cell(config, shape, budget, seed, corpus, precision)
             for shape, seed in itertools.product(shapes, range(config.sweep.seeds_of(budget)))
@@ -66,7 +87,26 @@ def plan_sweep(config: Config, corpus: CorpusSize, precision: Precision) -> Plan
         problems += grid_problems(of_budget, config.sweep, budget)
         problems += gpu_problems(of_budget, config.sweep, budget)
         problems += [problem for cell in of_budget for problem in cell_problems(cell)]
-    return Plan(config.sweep.name, tuple(cells), tuple(problems))
+    return on_trunks(Plan(config.sweep.name, tuple(cells), tuple(problems)))
+
+
+def on_trunks(plan: Plan) -> Plan:
+    """The plan with each cell told where it goes on from the trunk that a larger one of its model trains."""
+    forks = {cell.cell_id: cell.spec.trunk_steps for trunk in plan.trunks() for cell in trunk[1:]}
+    cells = (replace(cell, fork_steps=forks.get(cell.cell_id, 0)) for cell in plan.cells)
+    return replace(plan, cells=tuple(cells))
+
+
+def launch_order(plan: Plan, cell_s: dict[str, float]) -> list[Cell]:
+    """Whoever trains a trunk for others first, longest first, then those others in the order of their trunks.
+
+    So a state is there when it is wanted, and the last cells to end are short ones.
+    """
+    longest_first = sorted(plan.cells, key=lambda cell: -cell_s[cell.cell_id])
+    place = {cell.spec.trunk_id: i for i, cell in enumerate(longest_first) if cell.fork_steps == 0}
+    return sorted(
+        longest_first, key=lambda cell: (cell.fork_steps > 0, cell.fork_steps and place[cell.spec.trunk_id])
+    )
 
 
 def require_law(plan: Plan) -> None:
@@ -131,12 +171,16 @@ def plan_cell(
     return Cell(spec, budget, spec.tokens / corpus.train_tokens)
 
 
-def choose_shapes(ladder: Ladder, seq_len: int, sweep: SweepConfig, budget: float) -> list[Shape]:
+def choose_shapes(
+    ladder: Ladder, seq_len: int, sweep: SweepConfig, budget: float, *, shared: bool = False
+) -> list[Shape]:
     """`sweep.sizes` rungs, each the one nearest to its place on a grid even in log N, smallest first.
 
-    Fewer where the ladder has fewer between `min_params` and `max_params`; UserError where it has none.
+    With `shared`, the grids of all budgets have their places in common, so that one trunk serves several budgets: a
+    grid is then centred to half of its spacing. Fewer where the ladder has fewer between `min_params` and `max_params`;
+    UserError where it has none.
     """
-    centre = sweep.expected_optimum(budget)
+    centre = sweep.nearest_place(budget) if shared else sweep.expected_optimum(budget)
     low = math.log(max(centre / sweep.span, sweep.min_params))
     high = math.log(min(centre * sweep.span, sweep.max_params))
     rungs = _rungs(ladder, seq_len, sweep, high) if low < high else {}

@@ -21,7 +21,7 @@ from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.files import write_json, write_text
 from scaling_runs.monitor import watching
-from scaling_runs.plan import Plan
+from scaling_runs.plan import Plan, launch_order
 from scaling_runs.planning import TimedPlan, make_plan
 from scaling_runs.report import duration, print_plan, print_problems, say, totals, what_differs
 from scaling_runs.runtime import from_rank_0, joined_ranks, rank, require_even_shares, wait_for_ranks
@@ -72,7 +72,7 @@ def _train_plan(timed: TimedPlan, store: Store, launch: Launch) -> None:
             store.add(cell.spec)
     wait_for_ranks()
     with watching(store, plan.cells):
-        train_all(store, _longest_first(plan, timed.estimate.cell_s), launch)
+        train_all(store, launch_order(plan, timed.estimate.cell_s), launch)
 
 
 def job_of(arguments: Sequence[str], cell_id: str) -> list[str]:
@@ -150,6 +150,9 @@ def conclude(config: Config, plan: Plan, store: Store, wall_s: float) -> bool:
     rows = table_rows(plan, store)
     write_text(table, to_csv(rows))
     failed = [row for row in rows if row["status"] != "finished"]
+    for trunk in plan.trunks():
+        if all(store.cell(cell.cell_id).result() is not None for cell in trunk):
+            store.trunk(trunk[0].spec).keep_last()
     try:
         fit = fit_isoflop(load_runs(table))
     except UserError as error:
@@ -223,8 +226,3 @@ def _headline(fit: IsoflopFit) -> dict[str, Any]:
     return {
         f"{axis}_{key}": laws[axis][key] for axis in laws if laws[axis] for key in ("exponent", "coefficient")
     }
-
-
-def _longest_first(plan: Plan, cell_s: dict[str, float]) -> list[Cell]:
-    """So that the last cells to end are short ones, and no core waits long for another."""
-    return sorted(plan.cells, key=lambda cell: -cell_s[cell.cell_id])

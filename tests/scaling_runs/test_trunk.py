@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from fit.errors import UserError
 from scaling_runs import checkpoint
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
@@ -189,5 +190,5 @@ def test_a_state_that_is_damaged_is_named(text: RealText, tmp_path: Path) -> Non
     store.add(spec)
     state = store.trunk(spec).state(spec.trunk_steps)
     state.write_bytes(b"no state")
-    with pytest.raises(Exception, match=rf"{spec.trunk_steps}\.pt is damaged .*; remove it"):
+    with pytest.raises(UserError, match=rf"{spec.trunk_steps}\.pt is damaged .*; remove it"):
         train_cell(spec, text.corpus, CellFolder(tmp_path / "cell"), store.trunk(spec), CPU, nothing)
