@@ -22,12 +22,15 @@ class Cell:
 
     @property
     def trained_steps(self) -> int:
-        """Steps of its own."""
+        """Steps that the plan spends on it."""
         return self.spec.steps - self.fork_steps
 
     @property
+    def trained_tokens(self) -> int:
+        return self.trained_steps * self.spec.batch_tokens
+
+    @property
     def trained_flops(self) -> int:
-        """FLOPs that the plan spends on it."""
         return self.spec.flops // self.spec.steps * self.trained_steps
 
     @property

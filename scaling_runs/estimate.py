@@ -69,9 +69,7 @@ def _eval_tokens(spec: CellSpec) -> float:
 def _work(cell: Cell) -> float:
     """FLOPs of training and of the evaluations."""
     spec = cell.spec
-    training = (
-        cell.trained_steps * spec.batch_tokens * train_flops_per_token(spec.shape, spec.seq_len, "exact")
-    )
+    training = cell.trained_tokens * train_flops_per_token(spec.shape, spec.seq_len, "exact")
     return training + _eval_tokens(spec) * forward_flops_per_token(spec.shape, spec.seq_len)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from fit.errors import UserError
 from models.flops import FLOP_CONVENTIONS, params, train_flops_per_token
 from scaling_runs.config import Config
+from scaling_runs.cores import own_cores
 from scaling_runs.data import Corpus, load_corpus
 from scaling_runs.planning import make_plan
 from scaling_runs.report import print_plan, print_problems, say
@@ -72,6 +73,8 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
             return done
         if runtime.is_main:
             folder.begin_attempt()
+        if runtime.device == "cpu":
+            held.enter_context(own_cores(config.threads))
         try:
             corpus = load_corpus(spec.corpus, config.data.cache_dir)
             trunk = Store(Path(config.store)).trunk(spec)

@@ -45,14 +45,36 @@ def print_plan(timed: TimedPlan, config: Config) -> None:
         f"params are without the input embedding; corpus of {count(timed.corpus.train_tokens)} tokens, vocabulary "
         f"{timed.corpus.vocab_size:,}, {timed.corpus.fingerprint[:16]}"
     )
+    for line in trunk_graph(plan):
+        say(line)
     print_problems(timed)
+
+
+def trunk_graph(plan: Plan) -> list[str]:
+    """A line a model: its trunk, the budgets whose cooldowns fork from it, and what that saves. Nothing without."""
+    trunks = sorted(plan.trunks(), key=lambda cells: (cells[0].params, cells[0].spec.seed))
+    if not trunks:
+        return []
+    saved = 1 - plan.flops / plan.flops_without_trunks
+    names = [f"{cells[0].spec.shape.name}, seed {cells[0].spec.seed}" for cells in trunks]
+    width = max(map(len, names))
+    title = (
+        f"\ntrunks: each model is trained once, to the last budget of its line, and at each + the cooldown of another "
+        f"budget forks; {plan.flops:.3g} FLOPs, {saved:.0%} less than the {plan.flops_without_trunks:.3g} of all cells "
+        f"from nothing"
+    )
+    lines = [title]
+    for name, cells in zip(names, trunks, strict=True):
+        ends = [f"{cell.budget:.3g}" for cell in reversed(cells)]
+        lines.append(f"  {name:>{width}}  " + "".join(f"--+ {end} " for end in ends[:-1]) + f"--> {ends[-1]}")
+    return lines
 
 
 def totals(timed: TimedPlan) -> str:
     """One line: cells, FLOPs, time."""
     plan, estimate = timed.plan, timed.estimate
     six_nd = sum(
-        cell.spec.tokens * train_flops_per_token(cell.spec.shape, cell.spec.seq_len, "6nd")
+        cell.trained_tokens * train_flops_per_token(cell.spec.shape, cell.spec.seq_len, "6nd")
         for cell in plan.cells
     )
     return (

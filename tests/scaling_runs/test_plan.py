@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fit.errors import UserError
 from models.flops import params, train_flops_per_token
-from scaling_runs.plan import CorpusSize, plan_single, plan_sweep, require_law
+from scaling_runs.cell import Cell
+from scaling_runs.plan import CorpusSize, Plan, launch_order, plan_single, plan_sweep, require_law
 from tests.configs import LOCAL_CORPUS, SWEEPS, config_of, plan_of
 
 SMALL_SWEEPS = ["isoflop_small", "isoflop_tiny"]
@@ -204,3 +208,82 @@ def test_a_cell_of_no_machine_is_refused(overrides: list[str], said: str) -> Non
     """Truth: no array holds such a batch, and no text such a run."""
     with pytest.raises(UserError, match=said):
         plan_single(config_of("model.width=16", *overrides), LOCAL_CORPUS, "fp32")
+
+
+# ---- trunks
+
+TRUNKS = ["sweep=isoflop_small", "recipe=wsd", "sweep.budgets=[2e11,3.2e11,5.12e11,8.192e11]"]
+
+
+def test_budgets_share_their_sizes_and_each_size_is_trained_once() -> None:
+    """Truth: cells counted by shape: all but the longest of each go on from its trunk."""
+    plan = plan_of(*TRUNKS)
+    by_shape: dict[object, list[Cell]] = {}
+    for cell in plan.cells:
+        by_shape.setdefault(cell.spec.shape, []).append(cell)
+    assert len(by_shape) <= 9  # two grids of seven whose centres lie a factor of two apart
+    assert sorted(map(len, plan.trunks())) == sorted(map(len, by_shape.values()))
+    for cells in by_shape.values():
+        longest = max(cells, key=lambda cell: cell.spec.steps)
+        for cell in cells:
+            cooldown = cell.spec.recipe.cooldown_steps
+            assert cooldown == pytest.approx(0.2 * cell.spec.steps, abs=0.51)
+            assert cell.trained_steps == (cell.spec.steps if cell is longest else cooldown)
+    assert not plan.problems
+
+
+def test_a_grid_of_shared_places_is_centred_to_half_of_its_spacing() -> None:
+    """Truth: the expected optimum, on a ladder that holds every place."""
+    plan = plan_of(*TRUNKS, "model.heads=1", "model.width_step=2", "model.aspect=1e9")
+    for budget in plan.budgets:
+        logs = [math.log(cell.params) for cell in plan.cells if cell.budget == budget]
+        centre = math.log(3.5e4 * (budget / 2e11) ** 0.5)
+        assert sum(logs) / len(logs) == pytest.approx(centre, abs=math.log(4) / 6 + 0.05)
+
+
+def test_twice_as_many_budgets_on_trunks_cost_what_half_as_many_do_without() -> None:
+    """Truth: geometric series: budgets 2.5x apart cost 1/(1 - 1/2.5) = 1.67 of a size's largest; 1.6x apart, each but
+    the largest by its fifth, 1 + 0.2/(1.6 - 1) = 1.33."""
+    first = 2e11
+    plain = plan_of(
+        "sweep=isoflop_small", f"sweep.budgets={[first * 2.5**i for i in range(4)]}", "recipe=cosine"
+    )
+    shared = plan_of(
+        "sweep=isoflop_small", f"sweep.budgets={[first * 1.6**i for i in range(7)]}", "recipe=wsd"
+    )
+    for plan, ratio in ((plain, 1.67), (shared, 1.33)):
+        largest = sum(cells[0].spec.flops for cells in _by_shape(plan))
+        assert 1 < plan.flops / largest < ratio
+    assert plain.flops == plain.flops_without_trunks
+    assert shared.flops < plain.flops
+
+
+def _by_shape(plan: Plan) -> list[list[Cell]]:
+    cells = sorted(plan.cells, key=lambda cell: (cell.spec.shape.width, -cell.spec.steps))
+    return [
+        list(of_shape) for _, of_shape in itertools.groupby(cells, key=lambda cell: cell.spec.shape.width)
+    ]
+
+
+@pytest.fixture(scope="module")
+def forked() -> Plan:
+    return plan_of(*TRUNKS)
+
+
+@given(st.randoms(use_true_random=False))
+def test_whoever_trains_a_trunk_is_launched_before_those_that_fork_from_it(
+    forked: Plan, random: Random
+) -> None:
+    """Truth: the two orders themselves: trunks by their seconds, and each fork after its trunk."""
+    plan = forked
+    seconds = {cell.cell_id: random.random() for cell in plan.cells}
+    ordered = launch_order(plan, seconds)
+    assert sorted(cell.cell_id for cell in ordered) == sorted(seconds)
+    first = [cell for cell in ordered if cell.fork_steps == 0]
+    assert ordered[: len(first)] == first
+    assert [seconds[cell.cell_id] for cell in first] == sorted(
+        (seconds[cell.cell_id] for cell in first), reverse=True
+    )
+    trunks = [cell.spec.trunk_id for cell in first]
+    places = [trunks.index(cell.spec.trunk_id) for cell in ordered[len(first) :]]
+    assert places == sorted(places)

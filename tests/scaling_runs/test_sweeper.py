@@ -16,7 +16,6 @@ from scaling_runs.plan import Plan
 from scaling_runs.store import CellBusy, Store
 from scaling_runs.sweeper import (
     MAX_IDLE_DEATHS,
-    _longest_first,
     job_of,
     run_sweep,
     table_rows,
@@ -210,13 +209,6 @@ def test_an_id_that_reads_as_a_number_reaches_the_worker_as_it_is(cell_id: str) 
     """Truth: the id itself. One hash in 140 has digits only, or digits about one e."""
     config = config_of(*job_of(["val_tokens=1024"], cell_id))
     assert (config.cell, config.val_tokens) == (cell_id, 1024)
-
-
-def test_long_cells_are_launched_first(plan: Plan) -> None:
-    """Truth: the estimates, sorted."""
-    seconds = {cell.cell_id: float(hash(cell.cell_id) % 97) for cell in plan.cells}
-    ordered = [seconds[cell.cell_id] for cell in _longest_first(plan, seconds)]
-    assert ordered == sorted(seconds.values(), reverse=True)
 
 
 @pytest.mark.parametrize(
