@@ -110,7 +110,11 @@ class _Run:
                 dir=str(folder),
                 config=settings,
                 settings=wandb.Settings(
-                    silent=True, console="off", x_disable_stats=True, x_disable_meta=True
+                    silent=True,
+                    console="off",
+                    x_disable_stats=True,
+                    x_disable_meta=True,
+                    x_save_requirements=False,  # half a second a run, and the lock has them
                 ),
             )
             _Run.cannot_start = False

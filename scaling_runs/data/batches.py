@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 
@@ -37,32 +38,33 @@ class Batches:
         share = batch_size // world_size
         self.rows = np.arange(rank * share, (rank + 1) * share)
         self.within = np.arange(seq_len + 1)
-        self._epochs: dict[int, tuple[np.ndarray, int]] = {}
 
     def batch(self, step: int) -> np.ndarray:
         """(rows of this rank, seq_len + 1) token ids, int64: inputs and, one further on, targets."""
         places = self.rows + step * self.batch_size
         first, last = int(places[0]) // self.windows, int(places[-1]) // self.windows
         starts = np.concatenate([self._starts(epoch, places) for epoch in range(first, last + 1)])
-        # older orders are never asked for again, and one takes 4 bytes a window
-        self._epochs = {last: self._epochs[last]}
         return self.tokens[starts[:, None] + self.within].astype(np.int64)
 
     def _starts(self, epoch: int, places: np.ndarray) -> np.ndarray:
         """Where the windows begin that stand at `places` of the whole run and belong to `epoch`."""
-        if epoch not in self._epochs:
-            self._epochs[epoch] = self._order(epoch)
-        order, shift = self._epochs[epoch]
+        order, shift = _order(self.windows, self.seq_len, self.seed, epoch)
         within = places - epoch * self.windows
         mine = within[(within >= 0) & (within < self.windows)]
         return order[mine].astype(np.int64) * self.seq_len + shift
 
-    def _order(self, epoch: int) -> tuple[np.ndarray, int]:
-        """(windows,) a permutation of the windows, and the shift of their starts: the first epoch's is 0."""
-        random = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
-        shift = 0 if epoch == 0 else int(random.integers(self.seq_len))
-        dtype = np.int32 if self.windows < 2**31 else np.int64
-        return random.permutation(np.arange(self.windows, dtype=dtype)), shift
+
+@lru_cache(
+    maxsize=2
+)  # 4 bytes a window; a worker's next cell mostly has the same, and half a second to wait for it
+def _order(windows: int, seq_len: int, seed: int, epoch: int) -> tuple[np.ndarray, int]:
+    """(windows,) a permutation of the windows, and the shift of their starts: the first epoch's is 0."""
+    random = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    shift = 0 if epoch == 0 else int(random.integers(seq_len))
+    dtype = np.int32 if windows < 2**31 else np.int64
+    order = random.permutation(np.arange(windows, dtype=dtype))
+    order.flags.writeable = False
+    return order, shift
 
 
 def validation_windows(corpus: Corpus, seq_len: int, tokens: int) -> np.ndarray:
