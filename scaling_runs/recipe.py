@@ -57,6 +57,9 @@ class RecipeConfig:
     cooldown_fraction: float | None = None
     """Share of a cell's steps, its last ones, in which the rate falls; before, it is constant (WSD). Cells that differ
     in their end alone then have the rest in common, their trunk. Null: it falls over all steps after warm-up."""
+    constant_tokens: float | None = None
+    """With a cooldown: past so many tokens the trunk's rate falls as 1/sqrt(tokens) (Zhai et al., arXiv 2106.04560,
+    section 3.4), so that a model that trains for long ends its trunk at a rate that suits it. Null: it is constant."""
     final_lr_fraction: float = 0.0
     init_std: float = 0.02
 
@@ -86,6 +89,16 @@ class RecipeConfig:
             lambda value: 0 < value < 1,
             "above 0 and below 1, such as 0.2, or null for a decay over all steps after warm-up",
         )
+        self._require(
+            "constant_tokens",
+            lambda value: 0 < value < math.inf,
+            "a positive number of tokens, or null for a rate that stays constant",
+        )
+        if self.constant_tokens is not None and self.cooldown_fraction is None:
+            raise UserError(
+                f"recipe.constant_tokens is {self.constant_tokens:g}, which only a schedule with a cooldown heeds; set "
+                f"recipe.cooldown_fraction, such as 0.2, or leave it null"
+            )
         self._require("max_warmup_steps", lambda value: value >= 0, "at least 0, or null for no limit")
 
     def _require(self, name: str, holds: Callable[[float], bool], expected: str) -> None:
@@ -113,7 +126,9 @@ class Recipe:
     final_lr_fraction: float
     init_std: float
     cooldown_steps: int | None = None
-    """The last steps, in which the rate falls; None: all after warm-up."""
+    """The last steps, in which the rate falls to its end; None: all after warm-up."""
+    constant_steps: int | None = None
+    """Steps after which the rate falls as 1/sqrt(steps) until the cooldown; None: it does not."""
 
 
 def batch_size(config: RecipeConfig, *, budget_flops: float, seq_len: int) -> int:
@@ -148,7 +163,9 @@ def resolve(config: RecipeConfig, *, params: int, batch: int, seq_len: int, step
     warmup = max(1, round(config.warmup_fraction * steps))
     if config.max_warmup_steps is not None:
         warmup = min(warmup, config.max_warmup_steps)
-    cooldown = None
+    cooldown, constant = None, None
+    if config.constant_tokens is not None:
+        constant = max(warmup, round(config.constant_tokens / (batch * seq_len)))
     if config.cooldown_fraction is not None:
         cooldown = min(max(1, round(config.cooldown_fraction * steps)), steps - warmup)
     return Recipe(
@@ -165,6 +182,7 @@ def resolve(config: RecipeConfig, *, params: int, batch: int, seq_len: int, step
         final_lr_fraction=config.final_lr_fraction,
         init_std=config.init_std,
         cooldown_steps=cooldown,
+        constant_steps=constant,
     )
 
 
@@ -185,15 +203,19 @@ def _by_power_law(rule: str, value: float, ratio: float, exponent: float) -> flo
 def lr_factor(recipe: Recipe, step: int, steps: int) -> float:
     """Share of the peak learning rate at `step` (from 0) of `steps`.
 
-    Linear warm-up, the peak until the cooldown begins, then a decay that would reach `final_lr_fraction` one step past
-    the end.
+    Linear warm-up, the trunk (at the peak, or falling as 1/sqrt(step)) until the cooldown begins, then a decay that
+    would reach `final_lr_fraction` of the trunk's last rate one step past the end.
     """
     if step < recipe.warmup_steps:
         return (step + 1) / recipe.warmup_steps
     after_warmup = steps - recipe.warmup_steps
     falling = after_warmup if recipe.cooldown_steps is None else recipe.cooldown_steps
-    progress = max(0, step - (steps - falling)) / max(1, falling)
-    return recipe.final_lr_fraction + (1 - recipe.final_lr_fraction) * _left(recipe.decay, progress)
+    fork = steps - falling
+    progress = max(0, step - fork) / max(1, falling)
+    left = recipe.final_lr_fraction + (1 - recipe.final_lr_fraction) * _left(recipe.decay, progress)
+    if recipe.constant_steps is None:
+        return left
+    return left * math.sqrt(recipe.constant_steps / max(recipe.constant_steps, min(step, fork)))
 
 
 def _left(decay: Decay, progress: float) -> float:

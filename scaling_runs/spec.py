@@ -85,10 +85,11 @@ def spec_from_dict(fields: dict[str, Any]) -> CellSpec:
 
 
 def _fields(spec: CellSpec) -> dict[str, Any]:
-    """As a cell's file and its id have them: without a cooldown where there is none, as before there were any."""
+    """As a cell's file and its id have them: what has no cooldown says nothing of one, as before there were any."""
     fields = dataclasses.asdict(spec)
-    if spec.recipe.cooldown_steps is None:
-        del fields["recipe"]["cooldown_steps"]
+    for name in ("cooldown_steps", "constant_steps"):
+        if fields["recipe"][name] is None:
+            del fields["recipe"][name]
     return fields
 
 

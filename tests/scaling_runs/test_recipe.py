@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fit.errors import UserError
-from scaling_runs.recipe import RecipeConfig, batch_size, lr_factor, resolve
+from scaling_runs.recipe import DECAYS, RecipeConfig, batch_size, lr_factor, resolve
 from tests.configs import config_of
 
 
@@ -28,16 +28,71 @@ def test_cosine_is_half_way_down_in_the_middle_and_ends_at_its_final_fraction() 
     assert lr_factor(recipe, 1000, 1001) == pytest.approx(0.1, abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("decay", "cooldown"),
+    [
+        ("linear", [1, 3 / 4, 2 / 4, 1 / 4]),
+        ("sqrt", [1, 1 - math.sqrt(1 / 4), 1 - math.sqrt(2 / 4), 1 - math.sqrt(3 / 4)]),
+        ("cosine", [(1 + math.cos(math.pi * x)) / 2 for x in (0, 1 / 4, 2 / 4, 3 / 4)]),
+    ],
+)
+def test_a_cooldown_ends_a_rate_that_was_constant(decay: str, cooldown: list[float]) -> None:
+    """Truth: the schedule written out by hand; of sqrt: Hägele et al., arXiv 2405.18392, section 3.2."""
+    config = RecipeConfig(decay=decay, warmup_fraction=0.2, cooldown_fraction=0.4)
+    recipe = resolve(config, params=100, batch=1, seq_len=8, steps=10)
+    factors = [lr_factor(recipe, step, 10) for step in range(10)]
+    assert factors == pytest.approx([1 / 2, 1, 1, 1, 1, 1, *cooldown])
+
+
+def test_a_trunk_may_fall_with_the_root_of_its_steps_and_its_cooldown_goes_on_from_there() -> None:
+    """Truth: the schedule written out by hand; four sequences of eight tokens a step, constant for 64 tokens."""
+    config = RecipeConfig(
+        warmup_fraction=0.1, cooldown_fraction=0.2, constant_tokens=64, final_lr_fraction=0.1
+    )
+    recipe = resolve(config, params=100, batch=4, seq_len=8, steps=10)
+    factors = [lr_factor(recipe, step, 10) for step in range(10)]
+    trunk = [1, 1, 1, *(math.sqrt(2 / step) for step in range(3, 8))]
+    at_fork = math.sqrt(2 / 8)
+    assert factors == pytest.approx([*trunk, at_fork, at_fork * 0.55])
+
+
+@given(
+    steps=st.integers(1, 5000),
+    longer=st.integers(1, 5000),
+    warmup=st.floats(0, 0.5),
+    cooldown=st.floats(0.01, 0.5),
+    constant=st.none() | st.floats(1, 1e6),
+)
+def test_cells_of_one_warm_up_have_their_trunk_in_common(
+    steps: int, longer: int, warmup: float, cooldown: float, constant: float | None
+) -> None:
+    """Invariant that trunks rest on: until its cooldown, a cell's rate does not depend on where the cell ends."""
+    config = RecipeConfig(warmup_fraction=warmup, cooldown_fraction=cooldown, constant_tokens=constant)
+    recipe, of_longer = (
+        resolve(config, params=100, batch=1, seq_len=8, steps=n) for n in (steps, steps + longer)
+    )
+    of_longer = dataclasses.replace(of_longer, warmup_steps=recipe.warmup_steps)
+    assert recipe.cooldown_steps is not None
+    assert 0 <= recipe.cooldown_steps <= steps - recipe.warmup_steps
+    if constant is not None:
+        of_longer = dataclasses.replace(of_longer, constant_steps=recipe.constant_steps)
+    for step in range(min(steps - recipe.cooldown_steps, steps + longer - (of_longer.cooldown_steps or 0))):
+        assert lr_factor(recipe, step, steps) == lr_factor(of_longer, step, steps + longer)
+
+
 @given(
     steps=st.integers(1, 5000),
     warmup=st.floats(0, 0.5),
-    decay=st.sampled_from(["linear", "cosine"]),
+    decay=st.sampled_from(DECAYS),
     final=st.floats(0, 0.5),
+    cooldown=st.none() | st.floats(0.01, 0.99),
 )
 def test_the_rate_never_leaves_its_range_and_never_rises_after_warm_up(
-    steps: int, warmup: float, decay: str, final: float
+    steps: int, warmup: float, decay: str, final: float, cooldown: float | None
 ) -> None:
-    config = RecipeConfig(decay=decay, warmup_fraction=warmup, final_lr_fraction=final)
+    config = RecipeConfig(
+        decay=decay, warmup_fraction=warmup, final_lr_fraction=final, cooldown_fraction=cooldown
+    )
     recipe = resolve(config, params=100, batch=1, seq_len=8, steps=steps)
     factors = [lr_factor(recipe, step, steps) for step in range(steps)]
     assert all(0 < factor <= 1 for factor in factors)
@@ -95,7 +150,7 @@ def test_a_half_life_in_tokens_sets_beta2() -> None:
     ("changes", "message"),
     [
         ({"optimizer": "sgd"}, r"recipe\.optimizer is 'sgd'; choose one of adamw, muon"),
-        ({"decay": "step"}, r"recipe\.decay is 'step'; choose one of linear, cosine"),
+        ({"decay": "step"}, r"recipe\.decay is 'step'; choose one of linear, cosine, sqrt"),
         ({"lr": 0.0}, r"recipe\.lr is 0\.0; it must be a positive number"),
         ({"batch_tokens": math.nan}, r"recipe\.batch_tokens is nan"),
         ({"warmup_fraction": 1.0}, r"recipe\.warmup_fraction is 1\.0; it must be at least 0 and below 1"),
@@ -113,6 +168,8 @@ def test_a_rule_that_cannot_be_is_refused(changes: dict[str, object], message: s
         ("beta2_half_life_tokens", [0.0, -1e6]),
         ("weight_decay", [-0.1]),
         ("max_warmup_steps", [-1]),
+        ("cooldown_fraction", [0.0, 1.0]),
+        ("constant_tokens", [0.0, -1.0]),
         ("lr_exponent", [10.5, -11.0]),
         ("batch_exponent", [10.5, -11.0]),
         ("max_batch_tokens", [0.0, -1.0]),
@@ -126,6 +183,13 @@ def test_a_rule_out_of_range_is_refused(name: str, values: list[float]) -> None:
     for value in values:
         with pytest.raises(UserError, match=re.escape(f"recipe.{name} is {value}; it must be ")):
             RecipeConfig(**{name: value})  # type: ignore[arg-type]
+
+
+def test_a_trunk_without_a_cooldown_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"recipe\.constant_tokens is 1000, which only a schedule with a cooldown"
+    ):
+        RecipeConfig(constant_tokens=1e3)
 
 
 def test_no_number_of_a_recipe_may_be_none() -> None:

@@ -1,0 +1,153 @@
+"""What a whole sweep costs: this project, beside the plain way to get the same table.
+
+    python benchmarks/sweep.py                       # isoflop_small; a quarter of an hour on two idle cores
+    python benchmarks/sweep.py --sweep isoflop_tiny
+
+The plain way trains each cell from nothing, in a process of its own, one after another, at the speed of transformers'
+Trainer with all cores: what it would take is reckoned from the start of such a process and a few steps of each shape
+and batch, for to run it all would take an hour. Its evaluations are left out, which favours it.
+
+Ours is run, in a store of its own. Cores are busy by the system's own count, from the first cell's beginning to the
+last one's end; so nothing else may run on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.contest import Contestant, peers_python, started, task_json, task_of, turn  # noqa: E402
+
+from scaling_runs.cell import Cell  # noqa: E402
+from scaling_runs.data import Corpus  # noqa: E402
+from scaling_runs.data.prepare import prepare  # noqa: E402
+from scaling_runs.hardware import available_cores  # noqa: E402
+from scaling_runs.plan import CorpusSize, Plan, plan_sweep  # noqa: E402
+from scaling_runs.store import Store  # noqa: E402
+from tests.configs import config_of  # noqa: E402
+
+LOOK_EVERY_S = 0.2
+TURNS = 3
+PEERS = ROOT / "benchmarks" / "peers"
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A sweep that ran."""
+
+    wall_s: float
+    """Of the whole command, from its start to its report."""
+    cells_s: float
+    """From the first cell's beginning to the last one's end."""
+    busy: float
+    """Share of all cores' time that was used meanwhile."""
+    training: float
+    """Share of it in which cells' steps ran, evaluations apart."""
+
+
+def main() -> None:
+    options = _options()
+    config = config_of(f"sweep={options.sweep}")
+    corpus = prepare(config.data)
+    plan = plan_sweep(config, CorpusSize.of(corpus), "fp32")
+    with tempfile.TemporaryDirectory() as folder:
+        ours = _run_ours(options.sweep, plan, Store(Path(folder)))
+        start_s, training_s = _plain(plan, corpus, Path(folder))
+    plain_s = training_s + start_s * len(plan.cells)
+    cores = available_cores()
+    print(f"\n{options.sweep}: {len(plan.cells)} cells, {cores} cores")
+    print(f"{'':>34} {'FLOPs':>9} {'wall':>8}  ours over it")
+    plain = f"the plain way ({start_s:.1f} s a start)"
+    print(f"{plain:>34} {plan.flops_without_trunks:>9.3g} {plain_s:>7.0f}s {ours.wall_s / plain_s:>13.2f}")
+    print(f"{'ours':>34} {plan.flops:>9.3g} {ours.wall_s:>7.0f}s {1:>13.2f}")
+    print(
+        f"cores busy from the first cell to the last: {ours.busy:.1%}; in steps of training: {ours.training:.1%}; "
+        f"{ours.wall_s - ours.cells_s:.0f} s before and after"
+    )
+    result = {"plain_s": plain_s, "start_s": start_s, **vars(ours), "flops": plan.flops}
+    print(json.dumps({"benchmark": "sweep", "sweep": options.sweep, **result}))
+
+
+def _run_ours(sweep: str, plan: Plan, store: Store) -> Ours:
+    command = [sys.executable, str(ROOT / "launch.py"), f"sweep={sweep}", f"store={store.root}"]
+    begun = time.monotonic()
+    looks: list[tuple[float, float, float]] = []
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        while process.poll() is None:
+            if any((store.root / "cells").glob("*/progress.json")):
+                looks.append((time.monotonic(), *_core_seconds()))
+            time.sleep(LOOK_EVERY_S)
+    finally:
+        process.terminate()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    wall_s = time.monotonic() - begun
+    (first_at, first_busy, first_all), (last_at, last_busy, last_all) = looks[0], looks[-1]
+    results = [store.cell(cell.cell_id).result() or {} for cell in plan.cells]
+    training_s = sum(result["wall_s"] for result in results)
+    return Ours(
+        wall_s=wall_s,
+        cells_s=last_at - first_at,
+        busy=(last_busy - first_busy) / (last_all - first_all),
+        training=training_s / (last_all - first_all),
+    )
+
+
+def _core_seconds() -> tuple[float, float]:
+    """Seconds of all cores since the machine's start, (used, all), by /proc/stat."""
+    user, nice, system, idle, iowait, *rest = map(
+        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    )
+    used = user + nice + system + sum(rest[:2])
+    return used / 100, (used + idle + iowait) / 100
+
+
+def _plain(plan: Plan, corpus: Corpus, folder: Path) -> tuple[float, float]:
+    """(seconds of a process's start, seconds of all cells' steps)."""
+    step_s: dict[tuple[object, int], float] = {}
+    starts = []
+    for cell in plan.cells:
+        key = (cell.spec.shape, cell.spec.recipe.batch_size)
+        if key not in step_s:
+            with _trainer(cell, corpus, folder) as (process, steps, start_s):
+                step_s[key] = min(turn(process) for _ in range(TURNS)) / steps
+                starts.append(start_s)
+    training_s = sum(
+        cell.spec.steps * step_s[cell.spec.shape, cell.spec.recipe.batch_size] for cell in plan.cells
+    )
+    return min(starts), training_s
+
+
+@contextmanager
+def _trainer(cell: Cell, corpus: Corpus, folder: Path) -> Iterator[tuple[subprocess.Popen[str], int, float]]:
+    """The Trainer at work on this cell's shape, its steps a turn, and the seconds that it took to be there."""
+    task = replace(task_of(cell.spec, corpus, folder), threads=available_cores(), warmup=1)
+    begun = time.monotonic()
+    with started(
+        Contestant("Trainer", [peers_python(), str(PEERS / "trainer.py"), task_json(task)])
+    ) as process:
+        yield process, task.steps, time.monotonic() - begun
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sweep", default="isoflop_small")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
