@@ -7,17 +7,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models import llama_cpu
+from models.native.llama import NativeLlama, applies
 
 
 class NextTokenLoss(torch.nn.Module):
-    """Cross-entropy of each next token by a transformers model, by the quicker of two equal ways on this device."""
+    """Cross-entropy of each next token by a transformers model, by the quickest of equal ways on this device."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.native: NativeLlama | None = None
+
+    def made_native(self, seq_len: int, precision: str) -> NativeLlama | None:
+        """Native code that trains the model on windows of `seq_len`, and evaluates it here; None where none can."""
+        if applies(self.model, seq_len, precision):
+            self.native = NativeLlama(self.model, seq_len, precision)
+        return self.native
 
     def forward(self, windows_BT: Tensor) -> Tensor:
         """Nats: windows (B, T+1) of token ids -> (B, T) in fp32."""
+        if self.native is not None and self.native.takes(windows_BT):
+            return self.native.losses(windows_BT)
         if llama_cpu.applies(self.model, windows_BT.shape[1] - 1):
             return llama_cpu.next_token_losses(self.model, windows_BT)
         return self.through_transformers(windows_BT)

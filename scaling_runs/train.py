@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import FINAL_LOSS, CellFolder, Record
 from scaling_runs.trunk import Branch, Trunk
+
+if TYPE_CHECKING:
+    from models.native.llama import NativeLlama
 
 RECORDS = 100
 """Lines of metrics that a cell writes, however long it is."""
@@ -132,32 +135,51 @@ def train_cell(
 
 
 class TrainStep:
-    """One optimiser step on one batch, in as many micro-batches as the device wants."""
+    """One optimiser step on one batch: in native code where that can, else in micro-batches as the device wants."""
 
     def __init__(
         self, network: torch.nn.Module, optimizers: list[Optimizer], spec: CellSpec, runtime: Runtime
     ) -> None:
         self.network, self.optimizers, self.spec, self.runtime = network, optimizers, spec, runtime
         self.parameters = [p for p in network.parameters() if p.requires_grad]
+        self.native = _native(network, spec, runtime)
 
     def __call__(self, windows_BT: np.ndarray, step: int) -> tuple[torch.Tensor, torch.Tensor, float]:
         """(loss, gradient norm) as tensors, so that no step waits for the device, and the learning rate."""
         lr = set_lr(self.optimizers, self.spec.recipe, step, self.spec.steps)
         rows = torch.from_numpy(windows_BT).to(self.runtime.device, non_blocking=True)
-        micro = self.runtime.micro_batch(self.spec)
-        loss_sum = torch.zeros((), device=self.runtime.device)
-        for start in range(0, len(rows), micro):
-            part = rows[start : start + micro]
-            share = len(part) / len(rows)
-            with self.runtime.sync_gradients(self.network, last=start + micro >= len(rows)):
-                loss = next_token_loss(self.network, part, self.spec, self.runtime).mean() * share
-                loss.backward()
-            loss_sum += loss.detach()
-        grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.spec.recipe.clip)
+        if self.native is not None:
+            loss = self.native.loss_and_gradients(rows)
+            grad_norm = self.native.clip_gradients(self.spec.recipe.clip)
+        else:
+            loss = self._by_autograd(rows)
+            grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.spec.recipe.clip)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        return loss_sum, grad_norm, lr
+        return loss, grad_norm, lr
+
+    def _by_autograd(self, rows_BT: torch.Tensor) -> torch.Tensor:
+        """The mean loss, whose gradients are left at the parameters."""
+        micro = self.runtime.micro_batch(self.spec)
+        loss_sum = torch.zeros((), device=self.runtime.device)
+        for start in range(0, len(rows_BT), micro):
+            part = rows_BT[start : start + micro]
+            share = len(part) / len(rows_BT)
+            with self.runtime.sync_gradients(self.network, last=start + micro >= len(rows_BT)):
+                loss = next_token_loss(self.network, part, self.spec, self.runtime).mean() * share
+                loss.backward()
+            loss_sum += loss.detach()
+        return loss_sum
+
+
+def _native(network: torch.nn.Module, spec: CellSpec, runtime: Runtime) -> NativeLlama | None:
+    """The network's passes in native code; None where ranks or a compiler have wrapped it, or a batch is cut."""
+    from models.loss import NextTokenLoss
+
+    if not isinstance(network, NextTokenLoss) or runtime.micro_batch(spec) < spec.recipe.batch_size:
+        return None
+    return network.made_native(spec.seq_len, spec.precision)
 
 
 def next_token_loss(

@@ -18,13 +18,20 @@ from scaling_runs.spec import spec_from_dict
 from scaling_runs.train import TrainStep
 
 
-class ThroughTransformers(NextTokenLoss):
-    """The loss as it would be without `models/llama_cpu.py`."""
+class Written(NextTokenLoss):
+    """The loss as it is where there is no C compiler."""
+
+    def made_native(self, seq_len: int, precision: str) -> None:
+        return None
+
+
+class ThroughTransformers(Written):
+    """The loss as it would be without `models/llama_cpu.py` too."""
 
     forward = NextTokenLoss.through_transformers
 
 
-LOSSES = {"written": NextTokenLoss, "transformers": ThroughTransformers}
+LOSSES = {"native": NextTokenLoss, "written": Written, "transformers": ThroughTransformers}
 
 
 def main() -> None:

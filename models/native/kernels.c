@@ -1,0 +1,250 @@
+/* What a Llama's training step does between its matrix products, for one thread of a CPU.
+
+   Compiled once a machine by models/native/library.py, called by models/llama_native.py, which says what each array
+   is. Activations are fp32, or bf16 where BF16 is defined; whatever is summed is summed in fp32. Attention works on
+   (feature, token) layouts, so that a vector is 16 tokens of one feature and a softmax is free of shuffles. */
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
+#define LANES 16
+#define ROWS 8
+typedef float vec __attribute__((vector_size(64)));
+typedef int32_t ivec __attribute__((vector_size(64)));
+typedef uint32_t uvec __attribute__((vector_size(64)));
+typedef uint16_t hvec __attribute__((vector_size(32)));
+typedef int64_t size;
+
+#ifdef BF16
+typedef uint16_t act;
+#else
+typedef float act;
+#endif
+
+static inline vec splat(float x) { return (vec){0} + x; }
+static inline vec load(const float *p) { vec v; memcpy(&v, p, sizeof v); return v; }
+static inline void store(float *p, vec v) { memcpy(p, &v, sizeof v); }
+static inline size least(size a, size b) { return a < b ? a : b; }
+
+static inline vec load_act(const act *p) {
+#ifdef BF16
+    hvec half;
+    memcpy(&half, p, sizeof half);
+    return (vec)(__builtin_convertvector(half, uvec) << 16);
+#else
+    return load(p);
+#endif
+}
+
+static inline void store_act(act *p, vec v) {
+#ifdef BF16 /* to the nearest, ties to even */
+    uvec bits = (uvec)v;
+    hvec half = __builtin_convertvector((bits + 0x7fff + ((bits >> 16) & 1)) >> 16, hvec);
+    memcpy(p, &half, sizeof half);
+#else
+    store(p, v);
+#endif
+}
+
+/* The first n lanes; the others are `rest`. */
+static inline vec load_some(const act *p, size n, float rest) {
+    if (n >= LANES) return load_act(p);
+    act bits[LANES] = {0};
+    memcpy(bits, p, n * sizeof(act));
+    vec v = load_act(bits);
+    for (size l = n; l < LANES; l++) v[l] = rest;
+    return v;
+}
+
+static inline void store_some(act *p, vec v, size n) {
+    if (n >= LANES) { store_act(p, v); return; }
+    act bits[LANES];
+    store_act(bits, v);
+    memcpy(p, bits, n * sizeof(act));
+}
+
+static inline vec load_floats(const float *p, size n) {
+    if (n >= LANES) return load(p);
+    vec v = {0};
+    memcpy(&v, p, n * sizeof(float));
+    return v;
+}
+
+static inline void store_floats(float *p, vec v, size n) { memcpy(p, &v, (n >= LANES ? LANES : n) * sizeof(float)); }
+
+/* b where either is no number. */
+static inline vec larger(vec a, vec b) {
+#ifdef __AVX512F__
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#else
+    ivec first = a > b;
+    return (vec)((first & (ivec)a) | (~first & (ivec)b));
+#endif
+}
+
+static inline float sum(vec v) {
+    float total = 0;
+    for (int l = 0; l < LANES; l++) total += v[l];
+    return total;
+}
+
+static inline float largest(vec v) {
+    float most = v[0];
+    for (int l = 1; l < LANES; l++) most = v[l] > most ? v[l] : most;
+    return most;
+}
+
+/* e^x to 2 units in the last place for |x| < 80, and its limits beyond (coefficients of Cephes' expf, S. Moshier). What
+   is no number stays none: so the order of `larger`'s arguments. */
+static inline vec exponential(vec x) {
+    x = -larger(splat(-80.0f), -larger(splat(-80.0f), x));
+    const vec magic = splat(12582912.0f); /* 1.5 * 2^23: adding it rounds to a whole number */
+    vec shifted = x * 1.44269504f + magic, n = shifted - magic;
+    vec r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    return p * (vec)(((ivec)shifted - (ivec)magic + 127) << 23);
+}
+
+/* ---- embedding */
+
+void embed(const float *table, const int64_t *tokens, float *x, size count, size width) {
+    for (size n = 0; n < count; n++) memcpy(x + n * width, table + tokens[n] * width, width * sizeof(float));
+}
+
+void embed_backward(const float *dx, const int64_t *tokens, float *d_table, size count, size width) {
+    for (size n = 0; n < count; n++) {
+        float *row = d_table + tokens[n] * width;
+        for (size w = 0; w < width; w++) row[w] += dx[n * width + w];
+    }
+}
+
+/* ---- RMSNorm (Zhang and Sennrich, arXiv 1910.07467) after a residual sum */
+
+/* sums = x + y where there is a y; h = sums / rms(sums) * gain. */
+void add_norm(const float *x, const act *y, float *sums, const float *gain, act *h, float *over_rms, size count,
+              size width, float eps) {
+    for (size n = 0; n < count; n++, x += width, sums += width, h += width) {
+        vec squares = {0};
+        for (size w = 0; w < width; w += LANES) {
+            size left = width - w;
+            vec v = load_floats(x + w, left);
+            if (y) {
+                v += load_some(y + n * width + w, left, 0);
+                store_floats(sums + w, v, left);
+            }
+            squares += v * v;
+        }
+        float over = 1.0f / sqrtf(sum(squares) / width + eps);
+        over_rms[n] = over;
+        const float *from = y ? sums : x;
+        for (size w = 0; w < width; w += LANES) {
+            size left = width - w;
+            store_some(h + w, load_floats(from + w, left) * over * load_floats(gain + w, left), left);
+        }
+    }
+}
+
+/* dx += gradient through the norm, d_gain += its own; dx_act is dx as activations (null where they are fp32). */
+void norm_backward(const act *dh, const float *x, const float *gain, const float *over_rms, float *dx, act *dx_act,
+                   float *d_gain, size count, size width) {
+    for (size n = 0; n < count; n++, dh += width, x += width, dx += width) {
+        vec along_vec = {0};
+        for (size w = 0; w < width; w += LANES) {
+            size left = width - w;
+            vec through = load_some(dh + w, left, 0) * load_floats(x + w, left);
+            along_vec += through * load_floats(gain + w, left);
+            store_floats(d_gain + w, load_floats(d_gain + w, left) + through * over_rms[n], left);
+        }
+        float over = over_rms[n], along = sum(along_vec) * over * over / width;
+        for (size w = 0; w < width; w += LANES) {
+            size left = width - w;
+            vec straight = load_some(dh + w, left, 0) * load_floats(gain + w, left);
+            vec all = load_floats(dx + w, left) + (straight - load_floats(x + w, left) * along) * over;
+            store_floats(dx + w, all, left);
+            if (dx_act) store_some(dx_act + n * width + w, all, left);
+        }
+    }
+}
+
+/* ---- SwiGLU (Shazeer, arXiv 2002.05202): rows of both are gates, then ups */
+
+void swiglu(const act *both, act *out, size count, size width) {
+    for (size n = 0; n < count; n++, both += 2 * width, out += width)
+        for (size w = 0; w < width; w += LANES) {
+            size left = width - w;
+            vec gate = load_some(both + w, left, 0), up = load_some(both + width + w, left, 0);
+            store_some(out + w, gate * up / (1.0f + exponential(-gate)), left);
+        }
+}
+
+/* `both` becomes its own gradient. */
+void swiglu_backward(const act *d_out, act *both, size count, size width) {
+    for (size n = 0; n < count; n++, both += 2 * width, d_out += width)
+        for (size w = 0; w < width; w += LANES) {
+            size left = width - w;
+            vec gate = load_some(both + w, left, 0), up = load_some(both + width + w, left, 0);
+            vec d = load_some(d_out + w, left, 0), sigmoid = 1.0f / (1.0f + exponential(-gate));
+            store_some(both + w, d * up * sigmoid * (1.0f + gate * (1.0f - sigmoid)), left);
+            store_some(both + width + w, d * gate * sigmoid, left);
+        }
+}
+
+/* ---- cross-entropy: logits become their gradient times `weight`, where that is not 0 */
+
+void cross_entropy(act *logits, size stride, const int64_t *targets, float *losses, float *row, size count, size vocab,
+                   float weight) {
+    for (size n = 0; n < count; n++, logits += stride) {
+        vec most = splat(-INFINITY), total = {0};
+        for (size v = 0; v < vocab; v += LANES) {
+            vec logit = load_some(logits + v, vocab - v, -INFINITY);
+            store(row + v, logit);
+            most = larger(most, logit);
+        }
+        float top = largest(most), target = row[targets[n]];
+        for (size v = 0; v < vocab; v += LANES) {
+            vec chance = exponential(load(row + v) - top);
+            store(row + v, chance);
+            if (vocab - v < LANES)
+                for (size l = vocab - v; l < LANES; l++) chance[l] = 0;
+            total += chance;
+        }
+        float all = sum(total);
+        losses[n] = logf(all) + top - target;
+        if (weight == 0) continue;
+        row[targets[n]] -= all;
+        for (size v = 0; v < vocab; v += LANES) store_some(logits + v, load(row + v) * (weight / all), vocab - v);
+    }
+}
+
+/* ---- sums over flat buffers */
+
+double sum_of_squares(const float *x, size count) {
+    double total = 0;
+    for (size i = 0; i < count; i += 16 * LANES) {
+        vec squares = {0};
+        for (size j = i; j < least(count, i + 16 * LANES); j += LANES) {
+            vec v = load_floats(x + j, count - j);
+            squares += v * v;
+        }
+        for (int l = 0; l < LANES; l++) total += squares[l];
+    }
+    return total;
+}
+
+void narrow(const float *x, act *out, size count) {
+    for (size i = 0; i < count; i += LANES) store_some(out + i, load_floats(x + i, count - i), count - i);
+}
+
+void accumulate(float *total, const act *x, size count) {
+    for (size i = 0; i < count; i += LANES)
+        store_floats(total + i, load_floats(total + i, count - i) + load_some(x + i, count - i, 0), count - i);
+}
