@@ -1,6 +1,6 @@
 """What a recipe is worth: the loss of each choice at several sizes and budgets, on real text.
 
-    python benchmarks/recipe.py --budgets 4.4e11 --widths 24 48 --try "recipe=adamw recipe.lr=3e-3" "recipe=muon"
+    python benchmarks/recipe.py --budgets 4.4e11 --widths 24 48 --try "recipe=adamw recipe.lr=3e-3" recipe=wsd
 
 Cells are the project's own, kept in its store: a choice that was tried before costs nothing. Prints a table for people
 (mean loss, and the standard deviation over seeds where there are several), then one JSON line for programs.

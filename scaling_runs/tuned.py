@@ -11,7 +11,7 @@ from scaling_runs.config import Config
 CONFIGS = Path(__file__).parents[1] / "configs"
 TUNED = ("isoflop_small", "isoflop_tiny")
 """Sweeps whose recipe docs/recipe.md has the trials of, on their own models and text."""
-GROUPS = {"model": "llama_tiny", "recipe": "muon", "data": "python_source"}
+GROUPS = {"model": "llama_tiny", "recipe": "wsd", "data": "python_source"}
 """What those sweeps are composed of."""
 
 

@@ -187,8 +187,8 @@ def test_what_a_sweep_would_not_heed_is_refused(override: str, said: str) -> Non
 
 def test_a_group_chosen_after_a_sweep_wins() -> None:
     """Truth: what is on the command line is wanted, whatever the sweep's file chooses."""
-    config = config_of("sweep=isoflop_gpu", "recipe=muon", "model=llama_tiny", "val_tokens=1024")
-    assert (config.recipe.name, config.model.name, config.val_tokens) == ("muon", "llama_tiny", 1024)
+    config = config_of("sweep=isoflop_gpu", "recipe=wsd", "model=llama_tiny", "val_tokens=1024")
+    assert (config.recipe.name, config.model.name, config.val_tokens) == ("wsd", "llama_tiny", 1024)
 
 
 def test_tracking_is_one_of_three() -> None:

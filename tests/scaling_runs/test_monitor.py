@@ -28,7 +28,7 @@ from scaling_runs.store import Store
 from tests.configs import plan_of
 
 monitor.LOOK_EVERY_S = 0.05
-store, cells = Store(Path(sys.argv[1])), plan_of("sweep=isoflop_tiny").cells
+store, cells = Store(Path(sys.argv[1])), plan_of("sweep=isoflop_tiny", "recipe=cosine").cells
 for cell in cells:
     store.add(cell.spec)
 with monitor.watching(store, cells):
@@ -43,7 +43,7 @@ with monitor.watching(store, cells):
 
 @pytest.fixture
 def cells() -> tuple[Cell, ...]:
-    return plan_of("sweep=isoflop_tiny").cells
+    return plan_of("sweep=isoflop_tiny", "recipe=cosine").cells
 
 
 @pytest.fixture
@@ -128,6 +128,23 @@ def test_a_sweep_in_which_everything_fails_at_once_ends_in_peace(
     assert "100% of the FLOPs, 0s left" in lines[-1]
 
 
+def test_a_cell_counts_for_what_it_trains_itself(store: Store) -> None:
+    """Truth: the plan: the steps that a cell's trunk spares it are neither to do nor done."""
+    forks = [cell for cell in plan_of("sweep=isoflop_tiny").cells if cell.fork_steps]
+    watch, fork = monitor._Watch(store, forks), forks[0]
+    assert watch.total == sum(cell.spec.flops * cell.trained_steps / cell.spec.steps for cell in forks)
+    folder, flops_a_step = store.cell(fork.cell_id), fork.spec.flops // fork.spec.steps
+    for step, done in ((fork.fork_steps, 0), (fork.fork_steps + 7, 7 * flops_a_step)):
+        (folder.path / "progress.json").unlink(missing_ok=True)
+        with folder.metrics(up_to_step=0, write=True, then=lambda record: None) as record:
+            record({"step": step, "flops": step * flops_a_step})
+        watch.look()
+        assert watch.done_flops() == done
+    finish(store, fork.spec)
+    watch.look()
+    assert watch.done_flops() == fork.trained_flops
+
+
 def test_flops_of_cells_on_their_way_count(store: Store, cells: tuple[Cell, ...]) -> None:
     """Truth: the heartbeats; a cell that ends gives its whole FLOPs for them, and done never goes back."""
     watch = monitor._Watch(store, cells)
@@ -185,7 +202,7 @@ def test_ranks_but_the_first_are_silent(
 
 def test_on_a_terminal_there_is_a_bar_in_flops(tmp_path: Path) -> None:
     """Truth: a pseudo-terminal: what a person would see of twelve cells, one of which fails."""
-    cells = plan_of("sweep=isoflop_tiny").cells
+    cells = plan_of("sweep=isoflop_tiny", "recipe=cosine").cells
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, 200))
     command = [sys.executable, "-c", ON_A_TERMINAL, str(tmp_path)]

@@ -75,6 +75,7 @@ def test_sizes_are_even_in_log_params_about_the_expected_optimum() -> None:
         "model.aspect=1e9",
         "sweep.expected_params=1e6",
         "sweep.seeds=[1]",
+        "recipe=cosine",
     ]
     plan = plan_of("sweep=isoflop_small", *fine)
     for budget in plan.budgets:
@@ -108,8 +109,8 @@ def test_repeats_differ_by_seed_alone() -> None:
     ],
 )
 def test_what_is_wrong_with_a_plan_is_said_before_anything_is_spent(overrides: list[str], code: str) -> None:
-    clean = {problem.code for problem in plan_of("sweep=isoflop_tiny").problems}
-    found = {problem.code for problem in plan_of("sweep=isoflop_tiny", *overrides).problems}
+    clean = {problem.code for problem in plan_of("sweep=isoflop_tiny", "recipe=cosine").problems}
+    found = {problem.code for problem in plan_of("sweep=isoflop_tiny", "recipe=cosine", *overrides).problems}
     assert code not in clean
     assert code in found
 
@@ -207,12 +208,12 @@ def test_what_the_gpus_of_a_plan_cannot_do_is_said_before_anything_is_spent() ->
 def test_a_cell_of_no_machine_is_refused(overrides: list[str], said: str) -> None:
     """Truth: no array holds such a batch, and no text such a run."""
     with pytest.raises(UserError, match=said):
-        plan_single(config_of("model.width=16", *overrides), LOCAL_CORPUS, "fp32")
+        plan_single(config_of("model.width=16", "recipe=cosine", *overrides), LOCAL_CORPUS, "fp32")
 
 
 # ---- trunks
 
-TRUNKS = ["sweep=isoflop_small", "recipe=wsd", "sweep.budgets=[2e11,3.2e11,5.12e11,8.192e11]"]
+TRUNKS = ["sweep=isoflop_small", "sweep.budgets=[2e11,3.2e11,5.12e11,8.192e11]"]
 
 
 def test_budgets_share_their_sizes_and_each_size_is_trained_once() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from models.flops import train_flops_per_token
 from scaling_runs.estimate import Estimate
 from scaling_runs.planning import TimedPlan
-from scaling_runs.report import count, duration, print_plan, print_problems, say, totals
+from scaling_runs.report import count, duration, print_plan, print_problems, say, totals, trunk_graph
 from scaling_runs.store import Store
 from tests.configs import LOCAL_CORPUS, config_of, plan_of
 
@@ -138,9 +138,12 @@ def test_the_total_gives_flops_under_both_conventions_and_the_time() -> None:
     """Truth: sums over the cells; 6·N·D by the formula."""
     timed = timed_plan("sweep=isoflop_tiny")
     cells = timed.plan.cells
-    by_6nd = sum(c.spec.tokens * train_flops_per_token(c.spec.shape, c.spec.seq_len, "6nd") for c in cells)
+    by_6nd = sum(
+        c.trained_steps * c.spec.batch_tokens * train_flops_per_token(c.spec.shape, c.spec.seq_len, "6nd")
+        for c in cells
+    )
     assert totals(timed) == (
-        f"{len(cells)} cells, {sum(c.spec.flops for c in cells):.3g} FLOPs ({by_6nd:.3g} by 6ND), about 1h00m "
+        f"{len(cells)} cells, {sum(c.trained_flops for c in cells):.3g} FLOPs ({by_6nd:.3g} by 6ND), about 1h00m "
         f"(a trial, 2 side by side)"
     )
 
@@ -173,3 +176,15 @@ def test_rank_0_alone_speaks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setenv("RANK", "1")
     say("two")
     assert capsys.readouterr().out == "one\n"
+
+
+def test_the_plan_draws_each_trunk_and_what_it_saves() -> None:
+    """Truth: the plan's own cells: every budget of a model on its line, the largest last; nothing without trunks."""
+    plan = plan_of("sweep=isoflop_small")
+    title, *lines = trunk_graph(plan)
+    assert f"{1 - plan.flops / sum(cell.spec.flops for cell in plan.cells):.0%} less than" in title
+    for cells, line in zip(sorted(plan.trunks(), key=lambda cells: cells[0].params), lines, strict=True):
+        name, *budgets = re.split(r" --[+>] | --> ", line.strip().replace("  ", " "))
+        assert name == f"{cells[0].spec.shape.name}, seed 0"
+        assert [float(budget) for budget in budgets] == sorted(float(f"{cell.budget:.3g}") for cell in cells)
+    assert trunk_graph(plan_of("sweep=isoflop_small", "recipe=cosine")) == []
