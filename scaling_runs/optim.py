@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 
+from scaling_runs.adamw import OneCallAdamW
 from scaling_runs.muon import StackedMuon
 from scaling_runs.recipe import Recipe, lr_factor
 
@@ -25,7 +26,7 @@ def build_optimizers(model: torch.nn.Module, recipe: Recipe) -> list[Optimizer]:
             {"params": decayed, "weight_decay": recipe.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
         ]
-        return AdamW(groups, lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), eps=1e-8, fused=fused)
+        return OneCallAdamW(groups, lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), eps=1e-8, fused=fused)
 
     if recipe.optimizer == "adamw":
         optimizers = [adamw(matrices + embeddings)]

@@ -1,26 +1,16 @@
-/* Causal attention of rotary heads, forward and backward, beside kernels.c, whose helpers it uses.
+/* Causal attention of rotary heads, forward and backward.
 
    A head's queries, keys and values are (K, T): rows are features, `stride` apart, columns the tokens of one sequence.
    Scores and chances are kept as (key, query), so that a vector is 16 queries, and a column of vectors their keys.
    Only the blocks where some key is no later than some query are computed. */
 
-#include "kernels.c"
+#include "vectors.h"
 
 typedef struct {
     size tokens, padded;    /* T, and the next multiple of 16 */
     size features, rows;    /* K, and the next multiple of 8 */
     const float *cos, *sin; /* (K/2, padded) */
 } Head;
-
-/* c[r] = sum over d of a[r * row + d * step] * b[d]: 8 rows of one vector. */
-static inline void tile(const float *a, size row, size step, const float *b, size b_stride, size depth, vec c[ROWS]) {
-    vec sums[ROWS] = {0};
-    for (size d = 0; d < depth; d++, a += step, b += b_stride) {
-        vec column = load(b);
-        for (int r = 0; r < ROWS; r++) sums[r] += a[r * row] * column;
-    }
-    for (int r = 0; r < ROWS; r++) c[r] = sums[r];
-}
 
 static void load_plain(const act *from, size stride, const Head *head, float *to) {
     for (size k = 0; k < head->rows; k++)
@@ -118,21 +108,6 @@ static void forward_head(const act *q, const act *k, const act *v, size stride, 
     store_plain(mixed, head, out, stride);
 }
 
-/* (16, 16) from rows `from_stride` apart to rows of 16, transposed: four perfect shuffles. */
-static void transpose(const vec from[LANES], float *to) {
-    vec a[LANES], b[LANES];
-    for (int r = 0; r < LANES; r++) a[r] = from[r];
-    for (int round = 0; round < 4; round++) {
-        for (int r = 0; r < LANES / 2; r++) {
-            b[2 * r] = __builtin_shufflevector(a[r], a[r + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-            b[2 * r + 1] =
-                __builtin_shufflevector(a[r], a[r + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-        }
-        memcpy(a, b, sizeof a);
-    }
-    for (int r = 0; r < LANES; r++) store(to + r * LANES, a[r]);
-}
-
 /* d_scores (T, padded) of all queries, and from them the queries' own gradient. */
 static void backward_queries(const float *key, const float *value, const float *d_out, const act *chances,
                              const Head *head, float *d_scores, float *d_query, float *column) {
@@ -161,8 +136,8 @@ static void backward_keys(const float *query, const float *d_out, const act *cha
                 rows[r] = load_act(chances + (j + r) * padded + t);
                 d_rows[r] = load(d_scores + (j + r) * padded + t);
             }
-            transpose(rows, chance_column + (t - j) * LANES);
-            transpose(d_rows, score_column + (t - j) * LANES);
+            transpose(rows, chance_column + (t - j) * LANES, LANES);
+            transpose(d_rows, score_column + (t - j) * LANES, LANES);
         }
         mix(d_out, head, chance_column, LANES, j, tokens, d_value + j);
         mix(query, head, score_column, LANES, j, tokens, d_key + j);
@@ -186,8 +161,6 @@ static void backward_head(act *q, act *k, act *v, const act *d, size stride, con
     store_turned_back(d_key, head, 1, k, stride);
     store_plain(d_value, head, v, stride);
 }
-
-static inline size up_to(size n, size step) { return (n + step - 1) / step * step; }
 
 /* qkv (3, H, K) rows of B * T tokens -> out (H, K); chances (B, H, padded, padded), null where nobody asks. */
 void attention(const act *qkv, size stride, const float *cos, const float *sin, act *out, act *chances, float *scratch,

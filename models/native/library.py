@@ -1,4 +1,4 @@
-"""The kernels of attention.c and kernels.c: compiled once a machine by its own C compiler, loaded into this process."""
+"""The kernels of this folder's C files: compiled once a machine by its own C compiler, loaded into this process."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import warnings
 from functools import cache
 from pathlib import Path
 
-SOURCES = ("attention.c", "kernels.c")
-"""The first includes the others."""
+SOURCES = ("kernels.c", "attention.c", "optimizers.c")
+HEADERS = ("vectors.h",)
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
 """None that lets sums be put in another order, or numbers that are none be supposed away: `-ffast-math` would, and it
 makes the whole process flush small numbers to zero."""
@@ -61,9 +61,9 @@ def compiled(precision: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         made = Path(scratch) / "kernels.so"
-        source = Path(__file__).with_name(SOURCES[0])
+        sources = [str(Path(__file__).with_name(name)) for name in SOURCES]
         subprocess.run(
-            [*command, "-shared", "-fPIC", str(source), "-o", str(made), "-lm"],
+            [*command, "-shared", "-fPIC", *sources, "-o", str(made), "-lm"],
             check=True,
             capture_output=True,
             text=True,
@@ -90,7 +90,7 @@ def _key(command: list[str]) -> str:
     version = subprocess.run(
         [command[0], "--version"], capture_output=True, text=True, check=True, timeout=10
     )
-    parts = [*command, version.stdout, processor(), *(_source(name) for name in SOURCES)]
+    parts = [*command, version.stdout, processor(), *(_source(name) for name in (*HEADERS, *SOURCES))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 

@@ -3,14 +3,20 @@
 import pytest
 import torch
 
+from models.native import optimizers as native_optimizers
 from scaling_runs.muon import StackedMuon, orthogonalise
 
 SHAPES = [(16, 16), (48, 16), (16, 48), (16, 16), (80, 80), (240, 80)]
 
 
+@pytest.mark.parametrize("native", [True, False])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_updates_are_those_of_torchs_muon_to_rounding(weight_decay: float) -> None:
+def test_updates_are_those_of_torchs_muon_to_rounding(
+    weight_decay: float, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Truth: torch.optim.Muon, which orthogonalises in bf16; ten steps on the same gradients."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1 if native else 2)
+    assert native_optimizers.applies([]) == native
     torch.manual_seed(0)
     ours = [torch.nn.Parameter(torch.randn(shape)) for shape in SHAPES]
     theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
