@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,7 +25,10 @@ from scaling_runs.train import (
     TrainStep,
     next_token_loss,
 )
+from scaling_runs.trial_cache import TrialCache
 
+TRIALS = "trials.json"
+"""In the folder of prepared data."""
 TRIAL_S = 0.12
 """Seconds of steps that a trial times, after one to warm up."""
 TRIAL_MIN_STEPS, TRIAL_MAX_STEPS = 3, 50
@@ -56,7 +60,7 @@ def estimate_plan(plan: Plan, config: Config, side_by_side: int) -> Estimate:
         )
         return Estimate(cell_s, sum(cell_s.values()), 1, basis)
     side_by_side = min(side_by_side, len(plan.cells), workers())
-    seconds_a_cell = _Trials(config.threads)
+    seconds_a_cell = _Trials(config.threads, Path(config.data.cache_dir) / TRIALS)
     cell_s = {cell.cell_id: seconds_a_cell(cell) for cell in plan.cells}
     total_s = max(sum(cell_s.values()) / side_by_side, max(cell_s.values(), default=0.0))
     return Estimate(cell_s, total_s, side_by_side, f"a trial on this machine, {side_by_side} side by side")
@@ -74,11 +78,10 @@ def _work(cell: Cell) -> float:
 
 
 class _Trials:
-    """Times a few steps of each (shape, batch) once."""
+    """Times a few steps of each (shape, batch) once a machine."""
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-        self.known: dict[tuple[object, ...], tuple[float, float]] = {}
+    def __init__(self, threads: int, kept_in: Path) -> None:
+        self.threads, self.known = threads, TrialCache(kept_in, threads)
 
     def __call__(self, cell: Cell) -> float:
         spec = cell.spec
@@ -87,10 +90,11 @@ class _Trials:
             device = "cuda:0" if torch.cuda.is_available() else "cpu"
             with _threads(self.threads):
                 return _work(cell) / (peak_flops_per_s(device, spec.precision) * TYPICAL_MFU)
-        key = (spec.shape, spec.seq_len, spec.recipe.batch_size, spec.recipe.optimizer, spec.precision)
-        if key not in self.known:
-            self.known[key] = _trial(spec, self.threads)
-        step_s, eval_token_s = self.known[key]
+        seconds = self.known.get(spec)
+        if seconds is None:
+            seconds = _trial(spec, self.threads)
+            self.known.put(spec, seconds)
+        step_s, eval_token_s = seconds
         return cell.trained_steps * step_s + _eval_tokens(spec) * eval_token_s
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +13,13 @@ import torch
 from fit.errors import UserError
 from models import factory
 from models.flops import forward_flops_per_token, train_flops_per_token
-from scaling_runs import estimate
+from scaling_runs import estimate, trial_cache
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.estimate import estimate_plan
 from scaling_runs.hardware import GPUS, TYPICAL_MFU, workers
 from scaling_runs.plan import Plan
+from scaling_runs.spec import CellSpec
 from scaling_runs.train import EVALUATIONS_ON_THE_WAY, PROBE_SHARE
 from tests.configs import config_of, plan_of
 
@@ -27,8 +29,21 @@ def longer(cell: Cell, times: int) -> Cell:
 
 
 @pytest.fixture(scope="module")
-def config() -> Config:
-    return config_of("sweep=isoflop_tiny")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return config_of("sweep=isoflop_tiny", f"data.cache_dir={tmp_path_factory.mktemp('data')}")
+
+
+def in_folder(config: Config, folder: Path) -> Config:
+    """The same config with its data, and so its trials, in `folder`."""
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, cache_dir=str(folder)))
+
+
+def counted_trials(monkeypatch: pytest.MonkeyPatch) -> list[CellSpec]:
+    """The cells that are tried from here on."""
+    tried: list[CellSpec] = []
+    trial = estimate._trial
+    monkeypatch.setattr(estimate, "_trial", lambda spec, threads: tried.append(spec) or trial(spec, threads))
+    return tried
 
 
 @pytest.fixture(scope="module")
@@ -95,16 +110,48 @@ def test_twice_the_steps_take_twice_the_time_of_training(config: Config, cell: C
 
 
 def test_a_shape_is_tried_once_however_many_cells_have_it(
-    config: Config, cell: Cell, monkeypatch: pytest.MonkeyPatch
+    config: Config, cell: Cell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    tried = []
-    trial = estimate._trial
-    monkeypatch.setattr(estimate, "_trial", lambda spec, threads: tried.append(spec) or trial(spec, threads))
+    tried = counted_trials(monkeypatch)
     seeds = tuple(
         dataclasses.replace(cell, spec=dataclasses.replace(cell.spec, seed=seed)) for seed in range(4)
     )
-    estimate_plan(Plan("seeds", seeds, ()), config, 1)
+    estimate_plan(Plan("seeds", seeds, ()), in_folder(config, tmp_path), 1)
     assert len(tried) == 1
+
+
+def test_the_same_plan_is_tried_once_a_machine_and_again_where_something_that_takes_time_changed(
+    config: Config, cell: Cell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Truth: the number of trials, and that both plans are told the same seconds."""
+    tried, plan, config = counted_trials(monkeypatch), Plan("one", (cell,), ()), in_folder(config, tmp_path)
+    first = estimate_plan(plan, config, 1)
+    assert estimate_plan(plan, config, 1) == first
+    assert len(tried) == 1
+    estimate_plan(plan, dataclasses.replace(config, threads=2), 1)
+    recipe = dataclasses.replace(cell.spec.recipe, batch_size=1)
+    smaller = dataclasses.replace(cell, spec=dataclasses.replace(cell.spec, recipe=recipe))
+    estimate_plan(Plan("smaller", (smaller,), ()), config, 1)
+    assert len(tried) == 3
+    monkeypatch.setattr(trial_cache, "_machine", lambda: "another")
+    estimate_plan(plan, config, 1)
+    assert len(tried) == 4
+
+
+@pytest.mark.parametrize("held", ["", "[]", "{", '{"a": 1}'])
+def test_a_file_of_trials_that_is_damaged_is_written_anew(
+    config: Config, cell: Cell, tmp_path: Path, held: str
+) -> None:
+    (tmp_path / estimate.TRIALS).write_text(held)
+    timed = estimate_plan(Plan("one", (cell,), ()), in_folder(config, tmp_path), 1)
+    assert timed == estimate_plan(Plan("one", (cell,), ()), in_folder(config, tmp_path), 1)
+
+
+def test_where_no_trial_can_be_kept_a_plan_is_timed_all_the_same(
+    config: Config, cell: Cell, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    assert estimate_plan(Plan("one", (cell,), ()), in_folder(config, tmp_path / "file"), 1).total_s > 0
 
 
 def test_estimating_leaves_threads_and_chance_as_they_were(config: Config, cell: Cell) -> None:
@@ -126,15 +173,16 @@ def test_estimating_leaves_threads_and_chance_as_they_were(config: Config, cell:
 
 
 def test_a_trial_that_fails_leaves_the_threads_too(
-    config: Config, cell: Cell, monkeypatch: pytest.MonkeyPatch
+    config: Config, cell: Cell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def out_of_memory(*arguments: object, **options: object) -> None:
         raise MemoryError
 
     before = torch.get_num_threads()
     monkeypatch.setattr(factory, "build_model", out_of_memory)
+    alone = in_folder(dataclasses.replace(config, threads=before + 1), tmp_path)
     with pytest.raises(MemoryError):
-        estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(config, threads=before + 1), 1)
+        estimate_plan(Plan("one", (cell,), ()), alone, 1)
     assert torch.get_num_threads() == before
 
 
