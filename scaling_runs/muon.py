@@ -21,18 +21,20 @@ class StackedMuon(Muon):
     it, and a result should not depend on the processor's.
     """
 
+    def __init__(self, matrices: list[torch.nn.Parameter], **options: Any) -> None:
+        super().__init__(matrices, **options)
+        self.bound: list[optimizers.Tensors | None] = [None] * len(self.param_groups)
+
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One step over all matrices that have a gradient."""
-        for group in self.param_groups:
+        for i, group in enumerate(self.param_groups):
             parameters = [p for p in group["params"] if p.grad is not None]
             momenta = [self._momentum_of(p) for p in parameters]
-            if not parameters:
-                continue
-            if optimizers.applies(parameters):
+            tensors = self.bound[i] = optimizers.bound(self.bound[i], parameters, momenta)
+            if tensors is not None:
                 optimizers.muon_step(
-                    parameters,
-                    momenta,
+                    tensors,
                     lr=group["lr"],
                     momentum=group["momentum"],
                     weight_decay=group["weight_decay"],
@@ -41,7 +43,7 @@ class StackedMuon(Muon):
                     ns_steps=group["ns_steps"],
                     eps=group["eps"],
                 )
-            else:
+            elif parameters:
                 _step_in_stacks(group, parameters, momenta)
 
     def _momentum_of(self, parameter: Tensor) -> Tensor:

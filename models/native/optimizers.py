@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from operator import is_
 
 import torch
 from torch import Tensor
@@ -11,40 +12,49 @@ from torch import Tensor
 from models.native.library import kernels
 
 
-def applies(parameters: Sequence[Tensor]) -> bool:
-    """Whether the steps below can be taken: parameters and gradients whole in fp32 on a CPU, one thread, a compiler."""
-    return (
-        all(_whole(p) and p.grad is not None and _whole(p.grad) for p in parameters)
-        and torch.get_num_threads() == 1
-        and kernels("fp32") is not None
-    )
+class Tensors:
+    """Lists of tensors, equally long, as C takes them: their addresses are looked up once."""
+
+    def __init__(self, *lists: Sequence[Tensor]) -> None:
+        self.lists = lists
+        self.places = [_places(tensors) for tensors in lists]
+        self.addresses = [(ctypes.c_void_p * len(places))(*places) for places in self.places]
+
+    def are(self, *lists: Sequence[Tensor]) -> bool:
+        """Whether these are the same tensors, still where they were."""
+        return all(
+            len(mine) == len(other) and all(map(is_, mine, other)) and places == _places(other)
+            for mine, other, places in zip(self.lists, lists, self.places, strict=True)
+        )
+
+
+def bound(known: Tensors | None, parameters: Sequence[Tensor], *states: Sequence[Tensor]) -> Tensors | None:
+    """Parameters, their gradients and their states, for the steps below: `known`, where that is of these tensors.
+
+    None where the steps can't be taken: they need fp32 on a CPU, whole rows, one thread and a C compiler.
+    """
+    if torch.get_num_threads() != 1:
+        return None
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if known is not None and known.are(parameters, gradients, *states):
+        return known
+    whole = len(gradients) == len(parameters) and all(map(_whole, (*parameters, *gradients)))
+    return Tensors(parameters, gradients, *states) if whole and kernels("fp32") is not None else None
 
 
 def adamw_step(
-    parameters: Sequence[Tensor],
-    means: Sequence[Tensor],
-    squares: Sequence[Tensor],
-    steps: Sequence[Tensor],
-    *,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
+    tensors: Tensors, *, lr: float, betas: tuple[float, float], eps: float, weight_decay: float
 ) -> None:
-    """AdamW's update in place, with its state as `torch.optim.AdamW` keeps it: `steps` are fp32 scalars, counted up."""
-    library = kernels("fp32")
-    assert library is not None, "applies() comes first"
-    library.adamw_step(
-        ctypes.c_int64(len(parameters)),
-        *(_addresses(parameters), _gradients(parameters), _addresses(means), _addresses(squares)),
-        *(_addresses(steps), _counts([p.numel() for p in parameters])),
+    """AdamW's update in place. The states are torch's, in its order: exp_avg, exp_avg_sq, and step, counted up."""
+    parameters = tensors.lists[0]
+    _library().adamw_step(
+        *(ctypes.c_int64(len(parameters)), *tensors.addresses, _counts([p.numel() for p in parameters])),
         *map(ctypes.c_double, (lr, *betas, eps, weight_decay)),
     )
 
 
 def muon_step(
-    parameters: Sequence[Tensor],
-    momenta: Sequence[Tensor],
+    tensors: Tensors,
     *,
     lr: float,
     momentum: float,
@@ -54,23 +64,16 @@ def muon_step(
     ns_steps: int,
     eps: float,
 ) -> None:
-    """Muon's update of matrices in place. Each is orthogonalised in fp32 by products with its own Gram matrix."""
-    library = kernels("fp32")
-    assert library is not None, "applies() comes first"
-    rows, columns = zip(*(p.shape for p in parameters), strict=True)
-    floats = max(
-        library.muon_scratch(*map(ctypes.c_int64, shape)) for shape in set(zip(rows, columns, strict=True))
-    )
-    scratch = torch.empty(floats)
+    """Muon's update of matrices in place, whose states are their momenta.
+
+    Each is orthogonalised in fp32, by products of its own Gram matrix.
+    """
+    library, shapes = _library(), [p.shape for p in tensors.lists[0]]
+    if not shapes:
+        return
+    scratch = torch.empty(max(library.muon_scratch(*map(ctypes.c_int64, shape)) for shape in set(shapes)))
     library.muon_step(
-        ctypes.c_int64(len(parameters)),
-        *(
-            _addresses(parameters),
-            _gradients(parameters),
-            _addresses(momenta),
-            _counts(rows),
-            _counts(columns),
-        ),
+        *(ctypes.c_int64(len(shapes)), *tensors.addresses, *map(_counts, zip(*shapes, strict=True))),
         *map(ctypes.c_double, (lr, momentum, weight_decay)),
         ctypes.c_int64(nesterov),
         *map(ctypes.c_double, coefficients),
@@ -78,16 +81,18 @@ def muon_step(
     )
 
 
+def _library() -> ctypes.CDLL:
+    library = kernels("fp32")
+    assert library is not None, "bound() comes first"
+    return library
+
+
 def _whole(tensor: Tensor) -> bool:
     return tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous()
 
 
-def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
-    return (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
-
-
-def _gradients(parameters: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
-    return _addresses([p.grad for p in parameters if p.grad is not None])
+def _places(tensors: Sequence[Tensor]) -> list[int]:
+    return [tensor.data_ptr() for tensor in tensors]
 
 
 def _counts(counts: Sequence[int]) -> ctypes.Array[ctypes.c_int64]:

@@ -23,9 +23,10 @@ def one_thread() -> Iterator[None]:
 
 
 def muon(parameter: torch.Tensor, momentum_of: torch.Tensor, momentum: float, nesterov: bool = True) -> None:
+    tensors = optimizers.bound(None, [parameter], [momentum_of])
+    assert tensors is not None
     optimizers.muon_step(
-        [parameter],
-        [momentum_of],
+        tensors,
         lr=0.1,
         momentum=momentum,
         weight_decay=0.5,
@@ -67,7 +68,9 @@ def test_muon_is_the_iteration_in_double_precision_to_half_a_percent(
 
 
 def one_call(parameters: list[torch.Tensor], state: list[list[torch.Tensor]], decay: float) -> None:
-    optimizers.adamw_step(parameters, *state, lr=0.01, betas=(0.9, 0.95), eps=1e-8, weight_decay=decay)
+    tensors = optimizers.bound(None, parameters, *state)
+    assert tensors is not None
+    optimizers.adamw_step(tensors, lr=0.01, betas=(0.9, 0.95), eps=1e-8, weight_decay=decay)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3])
@@ -109,6 +112,25 @@ def test_other_parameters_are_torchs(parameter: torch.Tensor, gradient: torch.Te
     """Truth: what the C code takes for granted of the memory behind an address."""
     plain = torch.zeros(4, 3)
     plain.grad = torch.zeros(4, 3)
-    assert optimizers.applies([plain])
+    assert optimizers.bound(None, [plain]) is not None
     parameter.grad = gradient
-    assert not optimizers.applies([plain, parameter])
+    assert optimizers.bound(None, [plain, parameter]) is None
+
+
+def test_addresses_are_looked_up_again_where_a_tensor_is_another_or_lies_elsewhere() -> None:
+    """Truth: data_ptr: a checkpoint exchanges states, autograd gradients, and `NativeLlama` moves parameters."""
+    parameter, state = torch.zeros(4, 3), torch.zeros(4, 3)
+    parameter.grad = torch.zeros(4, 3)
+    known = optimizers.bound(None, [parameter], [state])
+    assert known is not None
+    assert optimizers.bound(known, [parameter], [state]) is known
+    another_state = optimizers.bound(known, [parameter], [torch.zeros(4, 3)])
+    assert another_state is not known
+    parameter.grad = torch.zeros(4, 3)
+    another_gradient = optimizers.bound(known, [parameter], [state])
+    assert another_gradient is not None
+    assert another_gradient.addresses[1][0] == parameter.grad.data_ptr()
+    parameter.data = torch.zeros(4, 3)
+    moved = optimizers.bound(another_gradient, [parameter], [state])
+    assert moved is not None
+    assert moved.addresses[0][0] == parameter.data_ptr()
