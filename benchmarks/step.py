@@ -1,15 +1,17 @@
 """What a training step costs on one CPU thread: this project, its peers, and the limit of the machine.
 
-    python benchmarks/step.py                        # widths 32, 64, 128 and 256; some ten minutes
-    python benchmarks/step.py --widths 16 112 --budget 2.9e12
+    python benchmarks/step.py                        # widths 32, 64, 128 and 256; a quarter of an hour
+    python benchmarks/step.py --widths 16 112
+    python benchmarks/step.py --profile              # where the time of our own steps goes
 
 The peers, transformers' Trainer and litgpt's pre-training, are installed once into benchmarks/.peers and run there.
 All train the same shape on the same text in the same batch, precision and threads, each in a process and a loop of its
 own, and take a few steps in turn, so that a machine whose speed drifts slows all alike; a figure is the median turn.
+The batch is the recipe's at the budget whose optimum isoflop_small expects at that size.
 
-Two limits are measured among the turns. `peak`: large square matrix products. `limit`: the shape's own, its step's
-products and its attention, forward and backward, each run alone in a loop: what a step would take if nothing else
-were to do, no norm, no nonlinearity, no optimiser.
+Two limits are measured among the turns, in each precision. `peak`: large square matrix products. `limit`: the shape's
+own (`benchmarks/limits.py`), its step's products and its attention, forward and backward, each alone in a loop: what a
+step would take if nothing else were to do, no norm, no nonlinearity, no optimiser.
 """
 
 from __future__ import annotations
@@ -20,36 +22,40 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.limits import shape_limit_s  # noqa: E402
 from benchmarks.peers.turns import Task  # noqa: E402
+from benchmarks.where import where_time_goes  # noqa: E402
+from models.flops import params  # noqa: E402
 from scaling_runs.data import Batches, Corpus  # noqa: E402
 from scaling_runs.data.prepare import prepare  # noqa: E402
 from scaling_runs.hardware import measured_matmul_flops_per_s  # noqa: E402
 from scaling_runs.plan import CorpusSize, plan_single  # noqa: E402
-from scaling_runs.spec import CellSpec, spec_json  # noqa: E402
+from scaling_runs.spec import CellSpec, Precision, spec_json  # noqa: E402
 from tests.configs import config_of  # noqa: E402
 
 PEERS = ROOT / "benchmarks" / "peers"
 PEERS_ENV = ROOT / "benchmarks" / ".peers"
-ROUNDS = 15
+ROUNDS = 9
 TURN_S = 1.0
-"""Steps of a turn take about this long."""
-WARMUP = 20
+"""Steps of a turn take about this long, or as long as one."""
+WARMUP_S = 4.0
+MIN_WARMUP, MAX_WARMUP = 3, 20
+"""Steps before the first turn."""
+TYPICAL_FLOPS_PER_S = 5e10
 WINDOWS = 4096
-REPEATS = 20
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -58,45 +64,91 @@ class Contestant:
 
     name: str
     command: list[str]
+    task: Task
+    spec: CellSpec
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.name, self.spec.precision
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Medians over the rounds, in each precision."""
+
+    specs: dict[str, CellSpec]
+    step_s: dict[tuple[str, str], float]
+    limit_s: dict[str, float]
+    peak_flops_per_s: dict[str, float]
 
 
 def main() -> None:
     options = _options()
     torch.set_num_threads(1)
+    corpus = prepare(config_of().data)
+    if options.profile:
+        _profile(options.widths, corpus)
+        return
     python = _peers_python()
-    print(f"one thread, fp32; peak {measured_matmul_flops_per_s('cpu', 'fp32') / 1e9:.0f} GFLOP/s")
     results = []
     for width in options.widths:
-        corpus = prepare(config_of().data)
-        muon = _spec(corpus, width, options.budget, "muon")
-        adamw = _spec(corpus, width, options.budget, "adamw", batch_tokens=muon.batch_tokens)
+        specs = {
+            (precision, recipe): _spec(corpus, width, recipe, precision)
+            for precision in PRECISIONS
+            for recipe in ("adamw", "muon")
+        }
         with tempfile.TemporaryDirectory() as folder:
-            task = _task(adamw, corpus, Path(folder))
             contestants = [
-                Contestant("Trainer", [python, str(PEERS / "trainer.py"), _json(task)]),
-                Contestant("litgpt", [python, str(PEERS / "litgpt_pretrain.py"), _json(task)]),
-                _ours("our loop, transformers' pass", task, adamw, "transformers"),
-                _ours("ours", task, adamw, "written"),
-                _ours("ours, Muon", task, muon, "written"),
+                one
+                for precision in PRECISIONS
+                for one in _contestants(
+                    python, specs[precision, "adamw"], specs[precision, "muon"], corpus, Path(folder)
+                )
             ]
-            seconds, limit_s, peak = _compete(contestants, task, adamw)
-        results.append(_report(adamw, muon, seconds, limit_s, peak))
+            results.append(_report(_compete(contestants, [specs[p, "adamw"] for p in PRECISIONS])))
     print(json.dumps({"benchmark": "step", "results": results}))
 
 
-def _spec(
-    corpus: Corpus, width: int, budget: float, recipe: str, batch_tokens: int | None = None
-) -> CellSpec:
-    """The cell of the recipe; `batch_tokens` makes another recipe's batch its own."""
-    batch = (
-        [f"recipe.batch_tokens={batch_tokens}", "recipe.batch_exponent=0"] if batch_tokens is not None else []
-    )
+def _spec(corpus: Corpus, width: int, recipe: str, precision: Precision) -> CellSpec:
+    """The cell of `width` at the budget whose expected optimum it is, in the batch of isoflop_small's recipe there."""
+    sweep = config_of("sweep=isoflop_small").sweep
+    assert sweep is not None
+    shape = config_of().model.ladder(corpus.vocab_size).shape(width)
+    size = params(shape, config_of().model.seq_len, "no_embedding")
+    budget = sweep.expected_at_flops * (size / sweep.expected_params) ** (1 / sweep.expected_exponent)
+    rule = config_of("recipe=muon").recipe
+    batch = [
+        f"recipe.batch_{name}={getattr(rule, f'batch_{name}')}" for name in ("tokens", "flops", "exponent")
+    ]
     config = config_of(f"recipe={recipe}", f"budget={budget}", f"model.width={width}", *batch)
-    return plan_single(config, CorpusSize.of(corpus), "fp32").cells[0].spec
+    return plan_single(config, CorpusSize.of(corpus), precision).cells[0].spec
+
+
+def _contestants(
+    python: str, adamw: CellSpec, muon: CellSpec, corpus: Corpus, folder: Path
+) -> list[Contestant]:
+    task = _task(adamw, corpus, folder)
+    peers = [("Trainer", "trainer.py"), ("litgpt, compiled", "litgpt_pretrain.py")]
+    of_peers = [
+        Contestant(name, [python, str(PEERS / script), _json(task)], task, adamw) for name, script in peers
+    ]
+    ours = [
+        ("ours, no C compiler", adamw, "written"),
+        ("ours", adamw, "native"),
+        ("ours, Muon", muon, "native"),
+    ]
+    return of_peers + [
+        Contestant(
+            name, [sys.executable, str(PEERS / "ours.py"), _json(task), spec_json(spec), way], task, spec
+        )
+        for name, spec, way in ours
+        if way == "native" or spec.precision == "fp32"
+    ]
 
 
 def _task(spec: CellSpec, corpus: Corpus, folder: Path) -> Task:
     shape, recipe = spec.shape, spec.recipe
+    step_s = spec.flops / spec.steps / TYPICAL_FLOPS_PER_S
     batches = Batches(corpus, spec.seq_len, 64, seed=0)
     np.save(
         folder / "windows.npy",
@@ -116,8 +168,8 @@ def _task(spec: CellSpec, corpus: Corpus, folder: Path) -> Task:
         clip=recipe.clip,
         threads=1,
         precision=spec.precision,
-        steps=max(5, round(TURN_S * 2e10 / (spec.flops / spec.steps))),
-        warmup=WARMUP,
+        steps=max(1, round(TURN_S / step_s)),
+        warmup=min(MAX_WARMUP, max(MIN_WARMUP, round(WARMUP_S / step_s))),
         windows=str(folder / "windows.npy"),
     )
 
@@ -126,27 +178,24 @@ def _json(task: Task) -> str:
     return json.dumps(dataclasses.asdict(task))
 
 
-def _ours(name: str, task: Task, spec: CellSpec, way: str) -> Contestant:
-    return Contestant(name, [sys.executable, str(PEERS / "ours.py"), _json(task), spec_json(spec), way])
-
-
-def _compete(
-    contestants: list[Contestant], task: Task, spec: CellSpec
-) -> tuple[dict[str, float], float, float]:
-    """Seconds a step of each, the shape's limit in seconds, and the peak in FLOPs per second: medians over rounds."""
-    turns: dict[str, list[float]] = {one.name: [] for one in contestants}
-    limits, peaks = [], []
+def _compete(contestants: list[Contestant], specs: list[CellSpec]) -> Outcome:
+    """All take turns; `specs` are the cell in each precision, whose limits are measured among the turns."""
+    turns: dict[tuple[str, str], list[float]] = {one.key: [] for one in contestants}
+    limits: dict[str, list[float]] = {spec.precision: [] for spec in specs}
+    peaks: dict[str, list[float]] = {spec.precision: [] for spec in specs}
     with ExitStack() as stack:
-        started = {one.name: stack.enter_context(_started(one)) for one in contestants}
+        started = [(one, stack.enter_context(_started(one))) for one in contestants]
         for _ in range(ROUNDS):
-            for name, process in started.items():
-                turns[name].append(_turn(process) / task.steps)
-            limits.append(shape_limit_s(spec))
-            peaks.append(measured_matmul_flops_per_s("cpu", "fp32"))
-    return (
-        {name: float(np.median(times)) for name, times in turns.items()},
-        float(np.median(limits)),
-        float(np.median(peaks)),
+            for one, process in started:
+                turns[one.key].append(_turn(process) / one.task.steps)
+            for spec in specs:
+                limits[spec.precision].append(shape_limit_s(spec))
+                peaks[spec.precision].append(measured_matmul_flops_per_s("cpu", spec.precision))
+    return Outcome(
+        {spec.precision: spec for spec in specs},
+        {key: float(np.median(times)) for key, times in turns.items()},
+        {key: float(np.median(times)) for key, times in limits.items()},
+        {key: float(np.median(times)) for key, times in peaks.items()},
     )
 
 
@@ -177,76 +226,46 @@ def _turn(process: subprocess.Popen[str]) -> float:
     return float(process.stdout.readline())
 
 
-def shape_limit_s(spec: CellSpec) -> float:
-    """Seconds of the step's matrix products and attention, forward and backward, each alone in a loop."""
-    shape, tokens = spec.shape, spec.batch_tokens
-    width, mlp = shape.width, shape.mlp_width
-    products = {
-        (width, 3 * width): shape.depth,
-        (width, width): shape.depth,
-        (width, 2 * mlp): shape.depth,
-        (mlp, width): shape.depth,
-        (width, shape.vocab_size): 1,
-    }
-    total = shape.depth * _attention_s(spec)
-    for (inner, outer), times in products.items():
-        x, weight, dy = torch.randn(tokens, inner), torch.randn(outer, inner), torch.randn(tokens, outer)
-        y, dx, dw = torch.empty_like(dy), torch.empty_like(x), torch.empty_like(weight)
-        total += times * (
-            _seconds(lambda x=x, w=weight, y=y: torch.mm(x, w.T, out=y))
-            + _seconds(lambda d=dy, w=weight, o=dx: torch.mm(d, w, out=o))
-            + _seconds(lambda d=dy, x=x, o=dw: torch.mm(d.T, x, out=o))
-        )
-    return total
-
-
-def _attention_s(spec: CellSpec) -> float:
-    """One layer's: scores, softmax, values, and the way back; torch's own, by whichever way is faster."""
-    shape = spec.shape
-    sizes = (spec.recipe.batch_size, shape.heads, spec.seq_len, shape.width // shape.heads)
-    q, k, v = (torch.randn(sizes, requires_grad=True) for _ in range(3))
-    dy = torch.randn(sizes)
-
-    def both() -> None:
-        torch.autograd.grad(F.scaled_dot_product_attention(q, k, v, is_causal=True), (q, k, v), dy)
-
-    return _seconds(both)
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    """The median of a few calls."""
-    call()
-    times = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return float(np.median(times))
-
-
-def _report(
-    adamw: CellSpec, muon: CellSpec, seconds: dict[str, float], limit_s: float, peak: float
-) -> dict[str, object]:
-    flops = adamw.flops / adamw.steps
-    print(f"\n{adamw.shape.name}, {adamw.recipe.batch_size} x {adamw.seq_len} tokens a step")
-    print(f"{'':>30}  thousand tokens/s   ms a step   ours over it   of its limit   of the peak")
-    for name, step_s in seconds.items():
+def _report(outcome: Outcome) -> dict[str, object]:
+    for precision, spec in outcome.specs.items():
+        tokens, flops = spec.batch_tokens, spec.flops / spec.steps
+        limit_s, peak = outcome.limit_s[precision], outcome.peak_flops_per_s[precision]
         print(
-            f"{name:>30}  {adamw.batch_tokens / step_s / 1e3:>17.1f}  {1e3 * step_s:>10.2f}  "
-            f"{step_s / seconds['ours']:>13.2f}  {limit_s / step_s:>13.0%}  {flops / step_s / peak:>12.0%}"
+            f"\n{spec.shape.name}, {precision}, {spec.recipe.batch_size} x {spec.seq_len} tokens a step, the batch at "
+            f"{spec.flops:.2g} FLOPs; peak {peak / 1e9:.0f} GFLOP/s"
         )
-    print(
-        f"{'the limit of the shape':>30}  {adamw.batch_tokens / limit_s / 1e3:>17.1f}  {1e3 * limit_s:>10.2f}",
-        flush=True,
-    )
+        print(f"{'':>22}  thousand tokens/s   ms a step   ours over it   of its limit   of the peak")
+        for (name, of_precision), step_s in outcome.step_s.items():
+            if of_precision == precision:
+                print(
+                    f"{name:>22}  {tokens / step_s / 1e3:>17.1f}  {1e3 * step_s:>10.2f}  "
+                    f"{step_s / outcome.step_s['ours', precision]:>13.2f}  {limit_s / step_s:>13.0%}  "
+                    f"{flops / step_s / peak:>12.0%}"
+                )
+        print(
+            f"{'limit of the shape':>22}  {tokens / limit_s / 1e3:>17.1f}  {1e3 * limit_s:>10.2f}", flush=True
+        )
     return {
-        "shape": adamw.shape.name,
-        "batch_tokens": adamw.batch_tokens,
-        "step_s": seconds,
-        "limit_s": limit_s,
-        "peak_flops_per_s": peak,
-        "flops": flops,
+        "shape": outcome.specs["fp32"].shape.name,
+        "batch_tokens": outcome.specs["fp32"].batch_tokens,
+        "budget": outcome.specs["fp32"].flops,
+        "step_s": {f"{name}, {precision}": step_s for (name, precision), step_s in outcome.step_s.items()},
+        "limit_s": outcome.limit_s,
+        "peak_flops_per_s": outcome.peak_flops_per_s,
     }
+
+
+def _profile(widths: list[int], corpus: Corpus) -> None:
+    """Where the time of our own steps goes, with Muon."""
+    for width in widths:
+        for precision in PRECISIONS:
+            spec = _spec(corpus, width, "muon", precision)
+            shares = where_time_goes(spec)
+            print(
+                f"{spec.shape.name}, {precision}, {spec.batch_tokens} tokens a step: "
+                + ", ".join(f"{part} {share:.1%}" for part, share in shares.items()),
+                flush=True,
+            )
 
 
 def _peers_python() -> str:
@@ -269,7 +288,9 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--widths", type=int, nargs="+", default=[32, 64, 128, 256])
-    parser.add_argument("--budget", type=float, default=1e12, help="FLOPs: sets the batch")
+    parser.add_argument(
+        "--profile", action="store_true", help="where the time of our own steps goes, no peers"
+    )
     return parser.parse_args()
 
 

@@ -25,13 +25,7 @@ class Written(NextTokenLoss):
         return None
 
 
-class ThroughTransformers(Written):
-    """The loss as it would be without `models/llama_cpu.py` too."""
-
-    forward = NextTokenLoss.through_transformers
-
-
-LOSSES = {"native": NextTokenLoss, "written": Written, "transformers": ThroughTransformers}
+LOSSES = {"native": NextTokenLoss, "written": Written}
 
 
 def main() -> None:
