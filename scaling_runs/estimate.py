@@ -62,8 +62,11 @@ def estimate_plan(plan: Plan, config: Config, side_by_side: int) -> Estimate:
     side_by_side = min(side_by_side, len(plan.cells), workers())
     seconds_a_cell = _Trials(config.threads, Path(config.data.cache_dir) / TRIALS)
     cell_s = {cell.cell_id: seconds_a_cell(cell) for cell in plan.cells}
+    precisions = " and ".join(sorted({cell.spec.precision for cell in plan.cells}))
     total_s = max(sum(cell_s.values()) / side_by_side, max(cell_s.values(), default=0.0))
-    return Estimate(cell_s, total_s, side_by_side, f"a trial on this machine, {side_by_side} side by side")
+    return Estimate(
+        cell_s, total_s, side_by_side, f"a trial on this machine in {precisions}, {side_by_side} side by side"
+    )
 
 
 def _eval_tokens(spec: CellSpec) -> float:

@@ -14,7 +14,9 @@ from scaling_runs.data.prepare import find_prepared, prepare
 from scaling_runs.data.tokens import BYTE_SEPARATOR
 from scaling_runs.estimate import Estimate, estimate_plan
 from scaling_runs.plan import CorpusSize, Plan, plan_single, plan_sweep, require_law
-from scaling_runs.runtime import PREPARING_TIMEOUT, default_precision, from_rank_0, rank, wait_for_ranks
+from scaling_runs.precision import chosen_precision
+from scaling_runs.runtime import PREPARING_TIMEOUT, from_rank_0, rank, wait_for_ranks
+from scaling_runs.spec import Precision
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,7 @@ def make_plan(config: Config, side_by_side: int = 1) -> TimedPlan:
     """
     _require_folder(config.store)
     corpus = _corpus_size(config)
-    precision = config.precision or ("bf16" if _hardware(config) else default_precision())
-    planner = plan_sweep if config.sweep is not None else plan_single
-    plan = planner(config, corpus, precision)  # type: ignore[arg-type]  # checked in Config
+    plan = _planned(config, corpus, side_by_side)
     if config.sweep is not None and not config.dry_run:
         require_law(plan)
     estimate = from_rank_0(estimate_plan(plan, config, side_by_side) if rank() == 0 else None)
@@ -43,6 +43,20 @@ def make_plan(config: Config, side_by_side: int = 1) -> TimedPlan:
     if not config.dry_run and rank() == 0:
         _require_writable(config.store)
     return TimedPlan(plan, corpus, estimate)
+
+
+def _planned(config: Config, corpus: CorpusSize, side_by_side: int) -> Plan:
+    """All cells in one precision: the one that is asked for, a GPU's bf16, or what suits this CPU."""
+    planner = plan_sweep if config.sweep is not None else plan_single
+
+    def plan_in(precision: Precision) -> Plan:
+        return planner(config, corpus, precision)
+
+    precision = config.precision or ("bf16" if _hardware(config) else None)
+    if precision is None:
+        chosen = chosen_precision(config, plan_in, side_by_side) if rank() == 0 else None
+        precision = from_rank_0(chosen)  # type: ignore[assignment]
+    return plan_in(precision)  # type: ignore[arg-type]  # checked in Config
 
 
 def _hardware(config: Config) -> str | None:
