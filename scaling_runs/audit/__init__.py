@@ -1,0 +1,1 @@
+"""How far a sweep's exponent would move, had its learning rates or its batch been off by 2x."""
