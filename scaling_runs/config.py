@@ -127,6 +127,9 @@ class Config:
     store: str = "results"
     """Where cells and sweeps are kept."""
     dry_run: bool = False
+    audit: bool = False
+    """After a sweep, train some of its cells again with learning rates and batch off by 2x: how far would the exponent
+    move?"""
 
     def __post_init__(self) -> None:
         if self.flops not in FLOP_CONVENTIONS:
@@ -151,6 +154,10 @@ class Config:
             )
         if self.budget is not None and not (self.budget > 0 and math.isfinite(self.budget)):
             raise UserError(f"budget is {self.budget}; it must be a positive number of FLOPs, such as 1e12")
+        if self.audit and self.sweep is None:
+            raise UserError(
+                "audit=true is for a sweep, and none is named; give sweep=NAME, or leave audit out"
+            )
         if self.sweep is not None:
             self._refuse_options_of_one_cell(self.sweep.name)
         elif self.cell is not None:

@@ -38,10 +38,16 @@ def make_plan(config: Config, side_by_side: int = 1) -> TimedPlan:
     plan = _planned(config, corpus, side_by_side)
     if config.sweep is not None and not config.dry_run:
         require_law(plan)
-    estimate = from_rank_0(estimate_plan(plan, config, side_by_side) if rank() == 0 else None)
-    assert isinstance(estimate, Estimate)
+    found = timed(plan, corpus, config, side_by_side)
     if not config.dry_run and rank() == 0:
         _require_writable(config.store)
+    return found
+
+
+def timed(plan: Plan, corpus: CorpusSize, config: Config, side_by_side: int) -> TimedPlan:
+    """The plan with rank 0's estimate of its time, for `side_by_side` cells at once."""
+    estimate = from_rank_0(estimate_plan(plan, config, side_by_side) if rank() == 0 else None)
+    assert isinstance(estimate, Estimate)
     return TimedPlan(plan, corpus, estimate)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fit.isoflop import IsoflopFit
 from models.flops import train_flops_per_token
+from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.plan import Plan
 from scaling_runs.planning import TimedPlan
@@ -13,7 +14,7 @@ from scaling_runs.runtime import rank
 from scaling_runs.store import Store
 from scaling_runs.tuned import as_tuned
 
-HEADER = (
+CELL_HEADER = (
     f"{'shape':>14} {'params':>10} {'tokens':>10} {'FLOPs':>9} {'steps':>7} {'batch':>7} {'lr':>8} {'epochs':>7} "
     f"{'seed':>4} {'time':>7}  cell"
 )
@@ -30,16 +31,9 @@ def print_plan(timed: TimedPlan, config: Config) -> None:
     plan, estimate = timed.plan, timed.estimate
     store = Store(Path(config.store))
     for budget in plan.budgets:
-        say(f"\nbudget {budget:.3g} FLOPs\n{HEADER}")
+        say(f"\nbudget {budget:.3g} FLOPs\n{CELL_HEADER}")
         for cell in (cell for cell in plan.cells if cell.budget == budget):
-            spec = cell.spec
-            done = " (done)" if store.cell(cell.cell_id).result() is not None else ""
-            say(
-                f"{spec.shape.name:>14} {count(cell.params):>10} {count(spec.tokens):>10} {spec.flops:>9.3g} "
-                f"{spec.steps:>7} {count(spec.batch_tokens):>7} {spec.recipe.muon_lr or spec.recipe.lr:>8.2g} "
-                f"{cell.epochs:>7.2g} {spec.seed:>4} {duration(estimate.cell_s[cell.cell_id]):>7}  "
-                f"{cell.cell_id}{done}"
-            )
+            say(cell_line(cell, estimate.cell_s[cell.cell_id], store))
     say(f"\n{totals(timed)}")
     say(
         f"params are without the input embedding; corpus of {count(timed.corpus.train_tokens)} tokens, vocabulary "
@@ -68,6 +62,17 @@ def trunk_graph(plan: Plan) -> list[str]:
         ends = [f"{cell.budget:.3g}" for cell in reversed(cells)]
         lines.append(f"  {name:>{width}}  " + "".join(f"--+ {end} " for end in ends[:-1]) + f"--> {ends[-1]}")
     return lines
+
+
+def cell_line(cell: Cell, cell_s: float, store: Store) -> str:
+    """A cell under CELL_HEADER; cell_s: seconds that it will take."""
+    spec = cell.spec
+    done = " (done)" if store.cell(cell.cell_id).result() is not None else ""
+    return (
+        f"{spec.shape.name:>14} {count(cell.params):>10} {count(spec.tokens):>10} {spec.flops:>9.3g} "
+        f"{spec.steps:>7} {count(spec.batch_tokens):>7} {spec.recipe.muon_lr or spec.recipe.lr:>8.2g} "
+        f"{cell.epochs:>7.2g} {spec.seed:>4} {duration(cell_s):>7}  {cell.cell_id}{done}"
+    )
 
 
 def totals(timed: TimedPlan) -> str:

@@ -17,6 +17,7 @@ from fit.report.figures import draw_isoflop
 from fit.report.summary import render
 from fit.result import fit_to_dict, write_fit
 from fit.table import load_runs
+from scaling_runs.audit.run import conclude_audit, labelled, make_audit, print_audit, remove_audit
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.files import write_json, write_text
@@ -50,21 +51,37 @@ def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
     started = time.monotonic()
     with joined_ranks():
         timed = make_plan(config, side_by_side)
+        audit = make_audit(config, timed, side_by_side) if config.audit else None
         if config.dry_run:
             print_plan(timed, config)
+            if audit is not None:
+                print_audit(audit, config)
             return
         store = Store(Path(config.store))
+        for cell in (*timed.plan.cells, *(audit.timed.plan.cells if audit is not None else ())):
+            require_even_shares(cell.spec)
+        say(totals(timed))
+        if audit is not None:
+            say(audit.cost)
         _train_plan(timed, store, launch)
-    if rank() == 0 and not conclude(config, timed.plan, store, wall_s=time.monotonic() - started):
-        sys.exit(1)
+        if audit is not None:
+            say("\nthe audit's cells")
+            _train_plan(audit.timed, store, launch)
+    if rank() == 0:
+        folder = store.sweep_folder(timed.plan.name)
+        remove_audit(folder)
+        whole = conclude(config, timed.plan, store, wall_s=time.monotonic() - started)
+        if audit is not None:
+            rows = labelled(audit.audit, table_rows(audit.timed.plan, store))
+            write_text(folder / "audit.csv", to_csv(rows))
+            whole = conclude_audit(audit.audit, rows, folder) and whole
+        if not whole:
+            sys.exit(1)
 
 
 def _train_plan(timed: TimedPlan, store: Store, launch: Launch) -> None:
-    """Say what is planned, and train what of it is not finished."""
+    """Say what is wrong with the plan, and train what of it is not finished."""
     plan = timed.plan
-    for cell in plan.cells:
-        require_even_shares(cell.spec)
-    say(totals(timed))
     if plan.problems:
         print_problems(timed)
     if rank() == 0:

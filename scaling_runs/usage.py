@@ -106,7 +106,7 @@ def refuse_misread(arguments: Sequence[str]) -> None:
         name, _, value = argument.lstrip("-").partition("=")
         name = name.replace("-", "_")
         if argument.startswith("--") and name.partition(".")[0] in _keys(""):
-            example = {"": "true" if name == "dry_run" else "VALUE"}.get(value, value)
+            example = {"": "true" if name in ("dry_run", "audit") else "VALUE"}.get(value, value)
             raise UserError(
                 f"'{argument}' can't be read; options are written without dashes, as in {name}={example}"
             )

@@ -160,6 +160,7 @@ def test_a_ladder_that_cannot_be_is_a_users_mistake(widths: dict[str, int | None
         ({"store": ""}, "store is empty"),
         ({"budget": 0.0}, "budget is 0.0"),
         ({"budget": math.inf}, "budget is inf"),
+        ({"budget": 1e9, "audit": True}, "audit=true is for a sweep, and none is named; give sweep=NAME"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(changes: dict[str, object], said: str) -> None:

@@ -124,6 +124,7 @@ def test_what_is_written_name_value_is_never_misread(name: str, value: str) -> N
     [
         ("--dry_run", "as in dry_run=true"),
         ("--dry-run", "as in dry_run=true"),
+        ("--audit", "as in audit=true"),
         ("--budget=1e9", "as in budget=1e9"),
         ("--seed", "as in seed=VALUE"),
         ("-m", "is not needed; a sweep's file asks for it"),

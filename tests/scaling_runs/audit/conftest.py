@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from fit.isoflop import IsoflopFit, fit_isoflop
+from fit.table import load_runs
 from fit.valley import AXES, fit_valley
+from scaling_runs.audit.choice import Audit, choose_audit
 from scaling_runs.audit.effect import AuditedBudget
+from scaling_runs.audit.run import labelled
+from scaling_runs.audit.study import Study, study_audit
+from scaling_runs.cell import Cell
+from scaling_runs.plan import Plan
+from scaling_runs.store import Store
+from scaling_runs.sweeper import table_rows, to_csv
+from tests.configs import LOCAL_CORPUS, config_of, plan_of
+from tests.scaling_runs.conftest import filled
+from tests.scaling_runs.test_sweeper import finish, valley
 from tests.simulated import Law, table
 
 Change = Callable[[np.ndarray, float], np.ndarray]
@@ -53,3 +68,54 @@ def audited_budget(
         changed=changed,
         runs={name: np.array([seeds, seeds]) for name in changes},
     )
+
+
+CellChange = Callable[[Cell], float]
+"""Nats that another recipe adds to a cell."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A sweep and its audit whose cells have losses by a known law; nothing was trained."""
+
+    audit: Audit
+    plan: Plan
+    store: Store
+
+    @property
+    def folder(self) -> Path:
+        return self.store.sweep_folder(self.plan.name)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The audit's own table."""
+        return labelled(self.audit, table_rows(self.audit.plan(self.plan.name), self.store))
+
+    def fit(self) -> IsoflopFit:
+        return fit_isoflop(load_runs(self.table()), resamples=0)
+
+    def table(self) -> Path:
+        """The sweep's runs.csv, beside a summary."""
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "summary.txt").write_text("the fit\n")
+        path = self.folder / "runs.csv"
+        path.write_text(to_csv(table_rows(self.plan, self.store)))
+        return path
+
+    def study(self) -> Study:
+        return study_audit(self.audit, self.fit(), self.rows())
+
+
+def trained(root: Path, changes: Mapping[str, CellChange], *overrides: str, noise: float = 0.0) -> Trained:
+    """isoflop_small and its audit; the losses are those of `tests/scaling_runs/test_sweeper.py`, plus `changes` by
+    perturbation, plus Gaussian noise."""
+    random = np.random.default_rng(0)
+    options = ("sweep=isoflop_small", *overrides)
+    plan = plan_of(*options)
+    audit = choose_audit(config_of(*options), plan, LOCAL_CORPUS)
+    store = filled(root, [*plan.cells, *(one.cell for one in audit.cells)])
+    for cell in plan.cells:
+        finish(store, cell, valley(cell) + noise * random.standard_normal())
+    for one in audit.cells:
+        change = changes.get(one.perturbation.name, lambda cell: 0.1)
+        finish(store, one.cell, valley(one.cell) + change(one.cell) + noise * random.standard_normal())
+    return Trained(audit, plan, store)

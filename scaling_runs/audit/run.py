@@ -1,0 +1,98 @@
+"""The audit's edge: timed and shown beside its sweep, read off its runs, written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fit.errors import UserError
+from fit.isoflop import fit_isoflop
+from fit.table import load_runs
+from scaling_runs.audit.choice import MAX_SHARE, Audit, choose_audit
+from scaling_runs.audit.report import audit_to_dict, render_audit
+from scaling_runs.audit.study import Rows, study_audit
+from scaling_runs.config import Config
+from scaling_runs.files import write_json, write_text
+from scaling_runs.planning import TimedPlan, timed
+from scaling_runs.report import CELL_HEADER, cell_line, duration, say, totals
+from scaling_runs.store import Store
+
+FILES = ("audit.csv", "audit.json")
+
+
+@dataclass(frozen=True)
+class TimedAudit:
+    """An audit, and how long it will take."""
+
+    audit: Audit
+    timed: TimedPlan
+    share_of_time: float
+    """Of the sweep's."""
+
+    @property
+    def cost(self) -> str:
+        """One line beside the sweep's, and one more where it is dear."""
+        line = (
+            f"audit: {totals(self.timed)}; {self.audit.share:.0%} of the sweep's FLOPs, {self.share_of_time:.0%} of "
+            f"its time"
+        )
+        if self.audit.share > MAX_SHARE:
+            line += f"\n  more than {MAX_SHARE:.0%}, for no two of its budgets that lie far enough apart cost less"
+        return line
+
+
+def make_audit(config: Config, sweep: TimedPlan, side_by_side: int) -> TimedAudit:
+    """The audit of a sweep. UserError where none can be made."""
+    audit = choose_audit(config, sweep.plan, sweep.corpus)
+    plan = timed(audit.plan(sweep.plan.name), sweep.corpus, config, side_by_side)
+    return TimedAudit(audit, plan, plan.estimate.total_s / sweep.estimate.total_s)
+
+
+def print_audit(audit: TimedAudit, config: Config) -> None:
+    """Every cell, and what they cost."""
+    store = Store(Path(config.store))
+    for budget in audit.audit.budgets:
+        say(f"\naudit of {budget:.3g} FLOPs\n{'change':>10} {CELL_HEADER}")
+        for one in audit.audit.cells:
+            if one.cell.budget == budget:
+                cell_s = audit.timed.estimate.cell_s[one.cell.cell_id]
+                say(f"{one.perturbation.name:>10} {cell_line(one.cell, cell_s, store)}")
+    say("\n" + "\n".join([audit.cost, *(f"  {line}" for line in audit.audit.left_out)]))
+
+
+def labelled(audit: Audit, rows: Rows) -> list[dict[str, Any]]:
+    """The audit's rows of contract 1, with the perturbation of each and the sweep's run that it is compared with."""
+    cells = {one.cell.cell_id: one for one in audit.cells}
+    return [
+        {**row, "perturbation": one.perturbation.name, "rule_run_id": one.of.cell_id}
+        for row in rows
+        if (one := cells[str(row["run_id"])])
+    ]
+
+
+def conclude_audit(audit: Audit, rows: Rows, folder: Path) -> bool:
+    """Read the sweep's table in `folder`, append the audit to its summary, write audit.json; whether all is there.
+
+    rows: of the audit's own table.
+    """
+    table, summary, record = folder / "runs.csv", folder / "summary.txt", folder / "audit.json"
+    try:
+        study = study_audit(audit, fit_isoflop(load_runs(table), resamples=0), rows)
+    except UserError as error:
+        say(f"\nno audit: {error}")
+        record.unlink(missing_ok=True)
+        return False
+    text = render_audit(study)
+    write_text(summary, f"{summary.read_text(encoding='utf-8')}\n{text}\n")
+    write_json(record, audit_to_dict(study))
+    training_s = sum(row["wall_s"] or 0 for row in rows)
+    say(f"\n{text}\n\n{duration(training_s)} of training in the audit's cells")
+    say(f"files: {', '.join(str(folder / name) for name in FILES)}")
+    return all(row["status"] == "finished" for row in rows)
+
+
+def remove_audit(folder: Path) -> None:
+    """What an earlier audit wrote: the sweep may have changed since, and its cells are kept to write it anew."""
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
