@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
-
-import numpy as np
 
 from benchmarks.limits import name_of
 from models.factory import build_model
 from models.loss import NextTokenLoss
+from scaling_runs.data import Batches, Corpus
 from scaling_runs.optim import build_optimizers
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
@@ -27,10 +27,10 @@ PARTS = {
     "swiglu_backward": "SwiGLU",
     "cross_entropy": "cross-entropy",
 }
-"""What is not named here is the rest: embedding, clipping, narrowing, and the Python between the calls."""
+"""What is not named here is the rest: batches, embedding, clipping, narrowing, and the Python between the calls."""
 
 
-def where_time_goes(spec: CellSpec) -> dict[str, float]:
+def where_time_goes(spec: CellSpec, corpus: Corpus) -> dict[str, float]:
     """Shares of a step by part, the largest first; {} where no native code trains the cell."""
     model = build_model(spec.shape, seq_len=spec.seq_len, seed=0, init_std=spec.recipe.init_std)
     step = TrainStep(
@@ -38,10 +38,14 @@ def where_time_goes(spec: CellSpec) -> dict[str, float]:
     )
     if step.native is None:
         return {}
-    windows = np.random.default_rng(0).integers(
-        spec.shape.vocab_size, size=(spec.recipe.batch_size, spec.seq_len + 1)
-    )
-    step(windows, 0)
+    batches = Batches(corpus, spec.seq_len, spec.recipe.batch_size, seed=0)
+    done = itertools.count()
+
+    def train() -> None:
+        at = next(done)
+        step(batches.batch(at), min(at, spec.steps - 1))
+
+    train()
     spent: Counter[str] = Counter()
     for schedule in step.native.schedules.values():
         schedule.calls = [_timed(call, PARTS.get(name_of(call), "rest"), spent) for call in schedule.calls]
@@ -49,7 +53,7 @@ def where_time_goes(spec: CellSpec) -> dict[str, float]:
         optimizer.step = _timed(optimizer.step, "optimiser", spent)  # type: ignore[method-assign]
     started = time.perf_counter()
     while time.perf_counter() - started < FOR_S:
-        step(windows, 0)
+        train()
     total = time.perf_counter() - started
     spent["rest"] = total - sum(seconds for part, seconds in spent.items() if part != "rest")
     return {part: seconds / total for part, seconds in spent.most_common()}

@@ -1,4 +1,4 @@
-"""This project's step on a cell's spec: python ours.py TASK SPEC WAY."""
+"""This project's step on a cell's spec: python ours.py TASK SPEC."""
 
 from __future__ import annotations
 
@@ -18,22 +18,12 @@ from scaling_runs.spec import spec_from_dict
 from scaling_runs.train import TrainStep
 
 
-class Written(NextTokenLoss):
-    """The loss as it is where there is no C compiler."""
-
-    def made_native(self, seq_len: int, precision: str) -> None:
-        return None
-
-
-LOSSES = {"native": NextTokenLoss, "written": Written}
-
-
 def main() -> None:
     _, turns = start()
     spec = spec_from_dict(json.loads(sys.argv[2]))
     model = build_model(spec.shape, seq_len=spec.seq_len, seed=0, init_std=spec.recipe.init_std)
     step = TrainStep(
-        LOSSES[sys.argv[3]](model),
+        NextTokenLoss(model),
         build_optimizers(model, spec.recipe),
         spec,
         Runtime(precision=spec.precision),

@@ -72,7 +72,7 @@ class NativeLlama:
         self.buffers.gradients.flat.zero_()
         weight = 1 / (len(windows_BT) * self.seq_len)
         total = torch.zeros(())
-        for rows in _chunks(windows_BT):
+        for rows in self._chunks(windows_BT):
             total += self._schedule(len(rows), weight).run(rows).sum()
         for parameter, gradient in zip(self.parameters, self.gradient_of, strict=True):
             parameter.grad = gradient
@@ -85,7 +85,7 @@ class NativeLlama:
     def losses(self, windows_BT: Tensor) -> Tensor:
         """Cross-entropy in nats of each next token: windows (B, T+1) -> (B, T)."""
         self._refresh()
-        chunks = [self._schedule(len(rows), 0.0).run(rows).clone() for rows in _chunks(windows_BT)]
+        chunks = [self._schedule(len(rows), 0.0).run(rows).clone() for rows in self._chunks(windows_BT)]
         return torch.cat(chunks).view(-1, self.seq_len)
 
     def clip_gradients(self, max_norm: float) -> Tensor:
@@ -107,6 +107,15 @@ class NativeLlama:
         parts = flat.split([p.numel() for p in self.parameters])
         return [part.view(p.shape) for part, p in zip(parts, self.parameters, strict=True)]
 
+    def _chunks(self, windows_BT: Tensor) -> tuple[Tensor, ...]:
+        """Windows in parts as even as can be. IndexError for a token that the vocabulary lacks: C would not notice."""
+        vocab_size = self.model.config.vocab_size
+        low, high = map(int, windows_BT.aminmax())
+        if low < 0 or high >= vocab_size:
+            raise IndexError(f"tokens of {low} to {high} in a batch, where the vocabulary has {vocab_size}")
+        most = max(1, CHUNK_TOKENS // self.seq_len)
+        return windows_BT.tensor_split(-(-len(windows_BT) // most))
+
     def _schedule(self, rows: int, weight: float) -> Schedule:
         key = rows, weight
         if key not in self.schedules:
@@ -122,12 +131,6 @@ class NativeLlama:
             )
             self.schedules[key] = Schedule(self.library, sizes, self.buffers, weight)
         return self.schedules[key]
-
-
-def _chunks(windows_BT: Tensor) -> tuple[Tensor, ...]:
-    """Windows in parts as even as can be."""
-    most = max(1, CHUNK_TOKENS // (windows_BT.shape[1] - 1))
-    return windows_BT.tensor_split(-(-len(windows_BT) // most))
 
 
 def _turns(rates: Tensor, seq_len: int) -> tuple[Tensor, Tensor]:

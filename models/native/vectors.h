@@ -85,16 +85,25 @@ static inline vec larger(vec a, vec b) {
 #endif
 }
 
+/* Lanes n apart exchanged, for n of 8, 4, 2 and 1. */
+#define SWAPPED_8(v) __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
+#define SWAPPED_4(v) __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)
+#define SWAPPED_2(v) __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)
+#define SWAPPED_1(v) __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14)
+
 static inline float sum(vec v) {
-    float total = 0;
-    for (int l = 0; l < LANES; l++) total += v[l];
-    return total;
+    v += SWAPPED_8(v);
+    v += SWAPPED_4(v);
+    v += SWAPPED_2(v);
+    v += SWAPPED_1(v);
+    return v[0];
 }
 
 static inline float largest(vec v) {
-    float most = v[0];
-    for (int l = 1; l < LANES; l++) most = v[l] > most ? v[l] : most;
-    return most;
+    v = larger(v, SWAPPED_8(v));
+    v = larger(v, SWAPPED_4(v));
+    v = larger(v, SWAPPED_2(v));
+    return larger(v, SWAPPED_1(v))[0];
 }
 
 /* e^x to 2 units in the last place for |x| < 80, and its limits beyond (coefficients of Cephes' expf, S. Moshier). What

@@ -153,6 +153,17 @@ def test_a_weight_that_is_no_number_is_seen_in_the_loss(part: str) -> None:
     assert ours.loss_and_gradients(some_windows(2, 16)).isnan()
 
 
+@pytest.mark.parametrize("token", [-1, VOCAB])
+def test_a_token_that_the_vocabulary_lacks_is_an_error_and_no_write_beside_it(token: int) -> None:
+    """Truth: torch's embedding raises an IndexError too."""
+    windows = some_windows(2, 16)
+    windows[1, 3] = token
+    ours = native(a_model(SHAPE, seq_len=16), 16)
+    for use in (ours.losses, ours.loss_and_gradients):
+        with pytest.raises(IndexError, match=rf"{token}.* where the vocabulary has {VOCAB}"):
+            use(windows)
+
+
 def test_the_model_keeps_its_parameters_and_their_values() -> None:
     """Truth: the objects that the optimisers hold, and the model's state before."""
     model = a_model(SHAPE, seq_len=16)
