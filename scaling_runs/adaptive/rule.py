@@ -1,0 +1,113 @@
+"""The rule: of all that could be trained next, what cuts the aim's variance most per FLOP.
+
+An action is one more size at a budget, one more seed of a size, or a budget more with the three sizes that a parabola
+needs. Its worth is the expected cut in the variance of the aim (`Known.aim_variance`) over its FLOPs. A round is filled
+greedily: what was chosen counts as trained when the next is weighed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fit.report.numbers import short
+from scaling_runs.adaptive.guards import Ledger, even_grid
+from scaling_runs.adaptive.knowledge import Design, Known
+from scaling_runs.adaptive.records import Action, Kind, Request
+
+MOST_SEEDS = 8
+"""Of one size at one budget."""
+PLACES = 9
+"""Places across a valley where another size is weighed."""
+SURE_CENTRE = 0.5
+"""Of ln span: a budget is opened where its optimum is known to within this (one standard deviation)."""
+SPARE_CELLS = 2
+"""A budget is opened only where, should its minimum lie at an edge, this many more cells of it can be paid."""
+LEAST_CUT = 1e-3
+"""Of the variance: a round of actions that cut less than this each is not worth its launch."""
+
+
+def best_actions(known: Known, ledger: Ledger) -> list[Action]:
+    """A round's actions, the most worthy first; none where nothing that can be paid cuts the variance."""
+    design: dict[float, np.ndarray] = dict(known.design)
+    chosen: list[Action] = []
+    tried = set(ledger.tried)
+    left = ledger.flops_left
+    while sum(len(action.requests) for action in chosen) < known.settings.round_cells:
+        now = known.aim_variance(design)
+        at_hand = Ledger(ledger.space, tried, left)
+        weighed = [
+            (now - known.aim_variance(_with(design, requests)), kind, requests)
+            for kind, requests in _candidates(known, at_hand, design)
+        ]
+        worth = [one for one in weighed if one[0] > LEAST_CUT * now]
+        if not worth:
+            break
+        cut, kind, requests = max(worth, key=lambda one: (one[0] / at_hand.cost(one[2]), one[2]))
+        flops = at_hand.cost(requests)
+        chosen.append(Action(kind, requests, _why(known, kind, requests, cut / now, cut / flops), flops))
+        design = _with(design, requests)
+        tried |= set(requests)
+        left -= flops
+    return chosen
+
+
+def _candidates(known: Known, ledger: Ledger, design: Design) -> Iterator[tuple[Kind, tuple[Request, ...]]]:
+    """What can be paid for."""
+    reach = float(np.log(known.settings.span))
+    for budget in known.settings.budgets:
+        if budget in known.log_optima:
+            for kind, request in _cells(known, ledger, budget, reach):
+                if ledger.affords((request,)):
+                    yield kind, (request,)
+        elif budget not in design:
+            centre, sd = known.predicted(budget)
+            requests = even_grid(ledger, budget, centre, reach, 3)
+            spare = SPARE_CELLS * max((ledger.space.cost(request) for request in requests), default=0.0)
+            if sd <= SURE_CENTRE * reach and ledger.cost(requests) + spare <= ledger.flops_left:
+                yield "open", requests
+
+
+def _cells(known: Known, ledger: Ledger, budget: float, reach: float) -> Iterator[tuple[Kind, Request]]:
+    """New sizes near each place of the valley, and one more seed of each size."""
+    centre = known.centre(budget)
+    sizes = ledger.new_sizes(budget)
+    sizes = sizes[np.abs(np.log(sizes) - centre) <= reach]
+    if len(sizes):
+        places = np.linspace(centre - reach, centre + reach, PLACES)
+        nearest = np.argmin(np.abs(np.log(sizes)[:, None] - places), axis=0)
+        for size in sizes[np.unique(nearest)]:
+            yield "refine", Request(budget, int(size), 0)
+    seeds: dict[int, int] = {}
+    for request in ledger.tried:
+        if request.budget == budget:
+            seeds[request.params] = max(seeds.get(request.params, 0), request.seed + 1)
+    for size, seed in sorted(seeds.items()):
+        if seed < MOST_SEEDS and abs(np.log(size) - centre) <= reach:
+            yield "repeat", Request(budget, size, seed)
+
+
+def _with(design: Design, requests: tuple[Request, ...]) -> dict[float, np.ndarray]:
+    more = dict(design)
+    for request in requests:
+        more[request.budget] = np.append(more.get(request.budget, []), np.log(request.params))
+    return more
+
+
+def _why(known: Known, kind: Kind, requests: tuple[Request, ...], share: float, per_flop: float) -> str:
+    """In words, with what the rule expects."""
+    budget, sizes = requests[0].budget, ", ".join(short(request.params) for request in requests)
+    what = {
+        "open": f"open {budget:.3g} FLOPs about {short(float(np.exp(known.centre(budget))))} params, where the law so "
+        f"far has its optimum: train {sizes} params",
+        "refine": f"at {budget:.3g} FLOPs one more size, {sizes} params, {_where(known, requests[0])}",
+        "repeat": f"at {budget:.3g} FLOPs, where noise of {known.noise_sd:.2g} nats dominates, one more seed of "
+        f"{sizes} params",
+    }[kind]
+    return f"{what}: cuts the variance of {known.settings.aim} by {share:.1%}, {per_flop:.2g} per FLOP"
+
+
+def _where(known: Known, request: Request) -> str:
+    ratio = float(np.exp(np.log(request.params) - known.centre(request.budget)))
+    return f"{ratio:.1f}x the minimum" if ratio >= 1 else f"1/{1 / ratio:.1f} of the minimum"
