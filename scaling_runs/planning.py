@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fit.errors import UserError
+from scaling_runs.adaptive.cells import plan_first_round
 from scaling_runs.config import Config
 from scaling_runs.data import Batches, validation_windows
 from scaling_runs.data.config import BYTES
@@ -29,23 +30,24 @@ class TimedPlan:
 
 
 def make_plan(config: Config, side_by_side: int = 1) -> TimedPlan:
-    """The plan of a sweep or of a single cell, timed for `side_by_side` cells at once.
+    """The plan of a sweep, of its first round where it is adaptive, or of one cell; timed for `side_by_side` at once.
 
     UserError where no plan can be made, or its results not be kept.
     """
     _require_folder(config.store)
     corpus = _corpus_size(config)
     plan = _planned(config, corpus, side_by_side)
-    if config.sweep is not None and not config.dry_run:
+    adaptive = config.sweep is not None and config.sweep.planner == "adaptive"
+    if config.sweep is not None and not adaptive and not config.dry_run:
         require_law(plan)
-    found = timed(plan, corpus, config, side_by_side)
+    found = time_plan(plan, corpus, config, side_by_side)
     if not config.dry_run and rank() == 0:
         _require_writable(config.store)
     return found
 
 
-def timed(plan: Plan, corpus: CorpusSize, config: Config, side_by_side: int) -> TimedPlan:
-    """The plan with rank 0's estimate of its time, for `side_by_side` cells at once."""
+def time_plan(plan: Plan, corpus: CorpusSize, config: Config, side_by_side: int) -> TimedPlan:
+    """`plan` with rank 0's estimate of its time, for `side_by_side` cells at once."""
     estimate = from_rank_0(estimate_plan(plan, config, side_by_side) if rank() == 0 else None)
     assert isinstance(estimate, Estimate)
     return TimedPlan(plan, corpus, estimate)
@@ -53,7 +55,8 @@ def timed(plan: Plan, corpus: CorpusSize, config: Config, side_by_side: int) -> 
 
 def _planned(config: Config, corpus: CorpusSize, side_by_side: int) -> Plan:
     """All cells in one precision: the one that is asked for, a GPU's bf16, or what suits this CPU."""
-    planner = plan_sweep if config.sweep is not None else plan_single
+    adaptive = config.sweep is not None and config.sweep.planner == "adaptive"
+    planner = plan_single if config.sweep is None else plan_first_round if adaptive else plan_sweep
 
     def plan_in(precision: Precision) -> Plan:
         return planner(config, corpus, precision)

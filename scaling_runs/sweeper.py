@@ -15,8 +15,11 @@ from fit.errors import UserError
 from fit.isoflop import IsoflopFit, fit_isoflop
 from fit.report.figures import draw_isoflop
 from fit.report.summary import render
+from fit.report.target import render_target
 from fit.result import fit_to_dict, write_fit
 from fit.table import load_runs
+from scaling_runs.adaptive.cells import settings_of
+from scaling_runs.adaptive.rounds import decisions_text, rule_of, train_rounds
 from scaling_runs.audit.run import conclude_audit, labelled, make_audit, print_audit, remove_audit
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
@@ -54,23 +57,24 @@ def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
         audit = make_audit(config, timed, side_by_side) if config.audit else None
         if config.dry_run:
             print_plan(timed, config)
+            if config.sweep.planner == "adaptive":
+                say("\n" + rule_of(settings_of(config.sweep)))
             if audit is not None:
                 print_audit(audit, config)
             return
         store = Store(Path(config.store))
-        for cell in (*timed.plan.cells, *(audit.timed.plan.cells if audit is not None else ())):
+        for cell in audit.timed.plan.cells if audit is not None else ():
             require_even_shares(cell.spec)
-        say(totals(timed))
         if audit is not None:
             say(audit.cost)
-        _train_plan(timed, store, launch)
+        plan = _train_planned(config, timed, store, launch, side_by_side)
         if audit is not None:
             say("\nthe audit's cells")
             _train_plan(audit.timed, store, launch)
     if rank() == 0:
-        folder = store.sweep_folder(timed.plan.name)
+        folder = store.sweep_folder(plan.name)
         remove_audit(folder)
-        whole = conclude(config, timed.plan, store, wall_s=time.monotonic() - started)
+        whole = conclude(config, plan, store, wall_s=time.monotonic() - started)
         if audit is not None:
             rows = labelled(audit.audit, table_rows(audit.timed.plan, store))
             write_text(folder / "audit.csv", to_csv(rows))
@@ -79,9 +83,23 @@ def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
             sys.exit(1)
 
 
+def _train_planned(config: Config, timed: TimedPlan, store: Store, launch: Launch, side_by_side: int) -> Plan:
+    """The whole grid, or round by round what the adaptive planner decides; all that was to be trained."""
+    assert config.sweep is not None
+    if config.sweep.planner == "adaptive":
+        return train_rounds(
+            config, timed, store, lambda of_round: _train_plan(of_round, store, launch), side_by_side
+        )
+    _train_plan(timed, store, launch)
+    return timed.plan
+
+
 def _train_plan(timed: TimedPlan, store: Store, launch: Launch) -> None:
-    """Say what is wrong with the plan, and train what of it is not finished."""
+    """Say what is planned, and train what of it is not finished."""
     plan = timed.plan
+    for cell in plan.cells:
+        require_even_shares(cell.spec)
+    say(totals(timed))
     if plan.problems:
         print_problems(timed)
     if rank() == 0:
@@ -171,7 +189,7 @@ def conclude(config: Config, plan: Plan, store: Store, wall_s: float) -> bool:
         if all(store.cell(cell.cell_id).result() is not None for cell in trunk):
             store.trunk(trunk[0].spec).keep_last()
     try:
-        fit = fit_isoflop(load_runs(table))
+        fit = fit_isoflop(load_runs(table), predict=_targets(config))
     except UserError as error:
         say(f"\nno fit: {error}")
         for stale in (fit_json, figure, report):
@@ -180,7 +198,7 @@ def conclude(config: Config, plan: Plan, store: Store, wall_s: float) -> bool:
     else:
         write_fit(fit, fit_json)
         draw_isoflop(fit, figure)
-        text = render(fit) + "\n\n" + what_differs(config, plan, fit)
+        text = "\n\n".join([render(fit), what_differs(config, plan, fit), *_closing(config, fit, folder)])
         write_text(report, text + "\n")
         say("\n" + text)
         summary = _headline(fit)
@@ -194,6 +212,18 @@ def conclude(config: Config, plan: Plan, store: Store, wall_s: float) -> bool:
     if (command := sync_command(config)) is not None:
         say(f"to see the curves on W&B: {command}")
     return not failed and fit_json.exists()
+
+
+def _targets(config: Config) -> list[float]:
+    """FLOPs to predict at."""
+    return [config.sweep.target] if config.sweep is not None and config.sweep.target is not None else []
+
+
+def _closing(config: Config, fit: IsoflopFit, folder: Path) -> list[str]:
+    """How an adaptive sweep came to its cells, and what to use at the target."""
+    adaptive = config.sweep is not None and config.sweep.planner == "adaptive"
+    decisions = [decisions_text(folder)] if adaptive else []
+    return decisions + [render_target(fit, prediction) for prediction in fit.predictions]
 
 
 def table_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:

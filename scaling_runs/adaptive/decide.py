@@ -16,9 +16,6 @@ from scaling_runs.adaptive.knowledge import Known, learn
 from scaling_runs.adaptive.records import Action, Decision, Observation, Request, Settings, Space
 from scaling_runs.adaptive.rule import best_actions
 
-LEAST_BUDGETS = 4
-"""A law on fewer has an interval that its own scatter hardly widens."""
-
 
 def decide(
     observations: Sequence[Observation], failed: Set[Request], settings: Settings, space: Space
@@ -76,8 +73,7 @@ def _narrow_enough(known: Known) -> bool:
     The first alone, looked at after each round, would stop where the budgets happen to lie well on a line, and would
     then hold the truth less often than it says.
     """
-    least = min(LEAST_BUDGETS, len(known.settings.budgets))
-    if known.tokens_law is None or len(known.tokens_law.flops) < least:
+    if known.tokens_law is None or len(known.tokens_law.flops) < known.settings.least_budgets:
         return False
     asked = known.settings.half_width
     return known.honest_half_width() <= asked and known.expected_half_width() <= asked

@@ -118,7 +118,7 @@ class Known:
                 points += 1
         target = self.settings.target
         gradient = np.array([0.0, 1.0]) if target is None else self._row(target)
-        stretch = student(max(points, 3) - 2) / NORMAL
+        stretch = student(max(points, self.settings.least_budgets, 3) - 2) / NORMAL
         return float(stretch**2 * gradient @ np.linalg.solve(information, gradient))
 
     def expected_half_width(self) -> float:

@@ -11,6 +11,8 @@ import numpy as np
 from fit.table import RunTable
 
 Kind = Literal["start", "extend", "widen", "fill", "open", "refine", "repeat"]
+LEAST_BUDGETS = 4
+"""A law on fewer has an interval that its own scatter hardly widens."""
 
 
 @dataclass(frozen=True, order=True)
@@ -65,6 +67,11 @@ class Settings:
     def aim(self) -> str:
         """Whose variance is cut, in words."""
         return "α" if self.target is None else f"the optimum at {self.target:.3g} FLOPs"
+
+    @property
+    def least_budgets(self) -> int:
+        """That a law must rest on."""
+        return min(LEAST_BUDGETS, len(self.budgets))
 
     @property
     def half_width(self) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fit.report.numbers import short
+from fit.valley import MIN_SIZES
 from scaling_runs.adaptive.guards import Ledger, even_grid
 from scaling_runs.adaptive.knowledge import Design, Known
 from scaling_runs.adaptive.records import Action, Kind, Request
@@ -54,19 +55,33 @@ def best_actions(known: Known, ledger: Ledger) -> list[Action]:
 
 
 def _candidates(known: Known, ledger: Ledger, design: Design) -> Iterator[tuple[Kind, tuple[Request, ...]]]:
-    """What can be paid for."""
+    """What can be paid for; another budget before all else, until there are as many as a law needs."""
     reach = float(np.log(known.settings.span))
+    opening = list(_openings(known, ledger, design, reach))
+    for requests in opening:
+        yield "open", requests
+    if opening and len(design) < known.settings.least_budgets:
+        return
+    for budget in known.log_optima:
+        for kind, request in _cells(known, ledger, budget, reach):
+            if ledger.affords((request,)):
+                yield kind, (request,)
+
+
+def _openings(known: Known, ledger: Ledger, design: Design, reach: float) -> Iterator[tuple[Request, ...]]:
+    """The three sizes of each budget that has none yet and whose optimum the law so far knows well enough."""
     for budget in known.settings.budgets:
-        if budget in known.log_optima:
-            for kind, request in _cells(known, ledger, budget, reach):
-                if ledger.affords((request,)):
-                    yield kind, (request,)
-        elif budget not in design:
-            centre, sd = known.predicted(budget)
-            requests = even_grid(ledger, budget, centre, reach, 3)
-            spare = SPARE_CELLS * max((ledger.space.cost(request) for request in requests), default=0.0)
-            if sd <= SURE_CENTRE * reach and ledger.cost(requests) + spare <= ledger.flops_left:
-                yield "open", requests
+        if budget in design:
+            continue
+        centre, sd = known.predicted(budget)
+        requests = even_grid(ledger, budget, centre, reach, MIN_SIZES)
+        spare = SPARE_CELLS * max((ledger.space.cost(request) for request in requests), default=0.0)
+        if (
+            len(requests) == MIN_SIZES
+            and sd <= SURE_CENTRE * reach
+            and ledger.cost(requests) + spare <= ledger.flops_left
+        ):
+            yield requests
 
 
 def _cells(known: Known, ledger: Ledger, budget: float, reach: float) -> Iterator[tuple[Kind, Request]]:
@@ -99,11 +114,11 @@ def _why(known: Known, kind: Kind, requests: tuple[Request, ...], share: float, 
     """In words, with what the rule expects."""
     budget, sizes = requests[0].budget, ", ".join(short(request.params) for request in requests)
     what = {
-        "open": f"open {budget:.3g} FLOPs about {short(float(np.exp(known.centre(budget))))} params, where the law so "
-        f"far has its optimum: train {sizes} params",
+        "open": f"{budget:.3g} FLOPs about {short(float(np.exp(known.centre(budget))))} params, where the law so far "
+        f"has its optimum: train {sizes} params",
         "refine": f"at {budget:.3g} FLOPs one more size, {sizes} params, {_where(known, requests[0])}",
-        "repeat": f"at {budget:.3g} FLOPs, where noise of {known.noise_sd:.2g} nats dominates, one more seed of "
-        f"{sizes} params",
+        "repeat": f"at {budget:.3g} FLOPs, where noise of {known.noise_sd:.2g} nats dominates, seed "
+        f"{requests[0].seed} of {sizes} params",
     }[kind]
     return f"{what}: cuts the variance of {known.settings.aim} by {share:.1%}, {per_flop:.2g} per FLOP"
 

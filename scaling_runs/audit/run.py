@@ -14,7 +14,7 @@ from scaling_runs.audit.report import audit_to_dict, render_audit
 from scaling_runs.audit.study import Rows, study_audit
 from scaling_runs.config import Config
 from scaling_runs.files import write_json, write_text
-from scaling_runs.planning import TimedPlan, timed
+from scaling_runs.planning import TimedPlan, time_plan
 from scaling_runs.report import CELL_HEADER, cell_line, duration, say, totals
 from scaling_runs.store import Store
 
@@ -45,7 +45,7 @@ class TimedAudit:
 def make_audit(config: Config, sweep: TimedPlan, side_by_side: int) -> TimedAudit:
     """The audit of a sweep. UserError where none can be made."""
     audit = choose_audit(config, sweep.plan, sweep.corpus)
-    plan = timed(audit.plan(sweep.plan.name), sweep.corpus, config, side_by_side)
+    plan = time_plan(audit.plan(sweep.plan.name), sweep.corpus, config, side_by_side)
     return TimedAudit(audit, plan, plan.estimate.total_s / sweep.estimate.total_s)
 
 
