@@ -23,10 +23,13 @@ from scaling_runs.adaptive.records import Observation, Settings, table_of
 
 NORMAL = 1.959964
 """Half the width of the normal distribution's central 95%, in standard errors."""
-PRIOR_NOISE, PRIOR_FREEDOM = 0.005, 2.0
+PRIOR_NOISE, PRIOR_FREEDOM = 0.005, 1.0
 """Nats of a run's noise before any is measured (docs/recipe.md, table 6), and the degrees of freedom it counts for."""
 PRIOR_CURVATURE = 0.05
 """Nats per squared ln N before a valley is seen; those of Hoffmann et al.'s surface have 0.03 to 0.1."""
+CURVATURE_EXPONENT = -0.154
+"""Valleys flatten with compute as C^(-alpha·beta/(alpha+beta)) on L = E + a·N^-alpha + b·D^-beta; this is Hoffmann et
+al.'s (arXiv 2203.15556, eq. 10)."""
 PRIOR_EXPONENT_SD = 0.15
 """Published exponents lie within 0.5 ± 0.3."""
 PRIOR_OPTIMUM_SD = float(np.log(10))
@@ -44,6 +47,7 @@ class Known:
     table: RunTable | None
     axes: Mapping[Axis, AxisFit]
     curvature: float
+    """Of the smallest budget's valley, nats per squared ln N."""
     noise_sd: float
     """Nats."""
     scatter: float
@@ -101,7 +105,8 @@ class Known:
             return float("inf")
         design = np.stack([np.ones_like(u), u, u * u], axis=1)
         spread = np.linalg.inv(design.T @ design)[1, 1]
-        return float(self.noise_sd**2 / (4 * self.curvature**2) * spread)
+        curvature = self.curvature * _flattening(budget, self.settings)
+        return float(self.noise_sd**2 / (4 * curvature**2) * spread)
 
     def aim_variance(self, design: Design) -> float:
         """Of the aim (α, or ln optimum at the target) by runs of `design`, as its 95% interval would see it.
@@ -134,6 +139,11 @@ class Known:
         ci95 = law.exponent_ci95 if target is None else law.line.value_ci95(float(np.log(target)))
         return float("inf") if ci95 is None else (ci95[1] - ci95[0]) / 2
 
+    def variance_asked(self) -> float:
+        """Of the aim, at which its interval is as narrow as asked: less where the headline is wider than expected."""
+        wider = max(1.0, self.honest_half_width() / self.expected_half_width())
+        return float((self.settings.half_width / NORMAL / wider) ** 2) if np.isfinite(wider) else 0.0
+
     def _total_variance(self, budget: float, log_params: np.ndarray) -> float:
         return self.variance_of(budget, log_params) + self.scatter**2
 
@@ -161,7 +171,7 @@ def learn(observations: Sequence[Observation], settings: Settings) -> Known:
         settings=settings,
         table=table,
         axes=axes,
-        curvature=_curvature(axes["params"].valleys),
+        curvature=_curvature(axes["params"].valleys, settings),
         noise_sd=float(np.sqrt(squares / freedom)),
         scatter=law.line.tau if law is not None and len(law.flops) > MIN_SIZES else 0.0,
         log_optima={
@@ -172,13 +182,20 @@ def learn(observations: Sequence[Observation], settings: Settings) -> Known:
     )
 
 
-def _curvature(valleys: Sequence[Valley]) -> float:
-    """Of all valleys with a minimum, each by how well its own is known."""
+def _curvature(valleys: Sequence[Valley], settings: Settings) -> float:
+    """Of the smallest budget, by all valleys with a minimum, each by how well its own is known."""
     usable = [valley for valley in valleys if valley.interior]
     if not usable:
         return PRIOR_CURVATURE
-    weight = [1 / float(valley.operator[2] @ valley.operator[2]) for valley in usable]
-    return float(np.average([valley.coefficients[2] for valley in usable], weights=weight))
+    flattening = np.array([_flattening(valley.budget, settings) for valley in usable])
+    own = np.array([valley.coefficients[2] for valley in usable])
+    spread = np.array([valley.operator[2] @ valley.operator[2] for valley in usable])
+    return float(np.average(own / flattening, weights=flattening**2 / spread))
+
+
+def _flattening(budget: float, settings: Settings) -> float:
+    """A valley's curvature over that of the smallest budget's."""
+    return float((budget / settings.budgets[0]) ** CURVATURE_EXPONENT)
 
 
 def _distinct(log_params: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 An action is one more size at a budget, one more seed of a size, or a budget more with the three sizes that a parabola
 needs. Its worth is the expected cut in the variance of the aim (`Known.aim_variance`) over its FLOPs. A round is filled
-greedily: what was chosen counts as trained when the next is weighed.
+greedily: what was chosen counts as trained when the next is weighed, and it ends where what is asked is expected.
 """
 
 from __future__ import annotations
@@ -32,26 +32,39 @@ LEAST_CUT = 1e-3
 def best_actions(known: Known, ledger: Ledger) -> list[Action]:
     """A round's actions, the most worthy first; none where nothing that can be paid cuts the variance."""
     design: dict[float, np.ndarray] = dict(known.design)
+    asked, now = known.variance_asked(), known.aim_variance(known.design)
     chosen: list[Action] = []
     tried = set(ledger.tried)
     left = ledger.flops_left
-    while sum(len(action.requests) for action in chosen) < known.settings.round_cells:
-        now = known.aim_variance(design)
+    while now > asked and sum(len(action.requests) for action in chosen) < known.settings.round_cells:
         at_hand = Ledger(ledger.space, tried, left)
-        weighed = [
-            (now - known.aim_variance(_with(design, requests)), kind, requests)
-            for kind, requests in _candidates(known, at_hand, design)
-        ]
-        worth = [one for one in weighed if one[0] > LEAST_CUT * now]
-        if not worth:
+        best = _best(known, at_hand, design, now, asked)
+        if best is None:
             break
-        cut, kind, requests = max(worth, key=lambda one: (one[0] / at_hand.cost(one[2]), one[2]))
-        flops = at_hand.cost(requests)
-        chosen.append(Action(kind, requests, _why(known, kind, requests, cut / now, cut / flops), flops))
-        design = _with(design, requests)
-        tried |= set(requests)
-        left -= flops
+        chosen.append(best)
+        design = _with(design, best.requests)
+        now = known.aim_variance(design)
+        tried |= set(best.requests)
+        left -= best.flops
     return chosen
+
+
+def _best(known: Known, ledger: Ledger, design: Design, now: float, asked: float) -> Action | None:
+    """Of what can be paid for; a cut to below the variance that is asked for counts only down to that."""
+    best: tuple[float, float, Kind, tuple[Request, ...]] | None = None
+    for kind, requests in _candidates(known, ledger, design):
+        after = known.aim_variance(_with(design, requests))
+        if now - after <= LEAST_CUT * now:
+            continue
+        worth = (now - max(after, asked)) / ledger.cost(requests)
+        if best is None or worth > best[0]:
+            best = worth, after, kind, requests
+    if best is None:
+        return None
+    _, after, kind, requests = best
+    flops = ledger.cost(requests)
+    why = _why(known, kind, requests, (now - after) / now, (now - after) / flops)
+    return Action(kind, requests, why, flops)
 
 
 def _candidates(known: Known, ledger: Ledger, design: Design) -> Iterator[tuple[Kind, tuple[Request, ...]]]:
