@@ -34,8 +34,8 @@ class Ledger:
 
     def new_sizes(self, budget: float) -> np.ndarray:
         """Params that were not tried at `budget`, ascending."""
-        tried = {request.params for request in self.tried if request.budget == budget}
-        return np.array([size for size in self.space.sizes(budget) if size not in tried], dtype=float)
+        tried = [request.params for request in self.tried if request.budget == budget]
+        return np.setdiff1d(np.asarray(self.space.sizes(budget), dtype=float), tried)
 
     def nearest(
         self, budget: float, log_params: float, low: float = -np.inf, high: float = np.inf
@@ -127,11 +127,12 @@ def _past_edge(
 
 def _spread(ledger: Ledger, budget: float, places: list[float]) -> list[int]:
     """A new size for each place, none twice."""
+    sizes = ledger.new_sizes(budget)
     found: list[int] = []
-    for place in places:
-        sizes = [size for size in ledger.new_sizes(budget) if int(size) not in found]
-        if sizes:
-            found.append(int(min(sizes, key=lambda size: abs(np.log(size) - place))))
+    for place in places[: len(sizes)]:
+        at = int(np.argmin(np.abs(np.log(sizes) - place)))
+        found.append(int(sizes[at]))
+        sizes = np.delete(sizes, at)
     return found
 
 

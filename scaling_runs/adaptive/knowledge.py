@@ -100,8 +100,19 @@ class Known:
 
     def variance_of(self, budget: float, log_params: np.ndarray) -> float:
         """Of ln optimum by runs of these sizes alone; infinite where they fix no minimum."""
+        key = budget, log_params.tobytes()
+        if key not in self._weighed:
+            self._weighed[key] = self._variance(budget, log_params)
+        return self._weighed[key]
+
+    @cached_property
+    def _weighed(self) -> dict[tuple[float, bytes], float]:
+        """Variances that were worked out: a round weighs hundreds of designs that differ at one budget."""
+        return {}
+
+    def _variance(self, budget: float, log_params: np.ndarray) -> float:
         u = log_params - self.centre(budget)
-        if len(_distinct(log_params)) < MIN_SIZES or not u.min() < 0 < u.max():
+        if not u.min() < 0 < u.max() or len(_distinct(log_params)) < MIN_SIZES:
             return float("inf")
         design = np.stack([np.ones_like(u), u, u * u], axis=1)
         spread = np.linalg.inv(design.T @ design)[1, 1]

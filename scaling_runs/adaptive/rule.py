@@ -32,7 +32,8 @@ LEAST_CUT = 1e-3
 def best_actions(known: Known, ledger: Ledger) -> list[Action]:
     """A round's actions, the most worthy first; none where nothing that can be paid cuts the variance."""
     design: dict[float, np.ndarray] = dict(known.design)
-    asked, now = known.variance_asked(), known.aim_variance(known.design)
+    enough = len(known.log_optima) >= known.settings.least_budgets
+    asked, now = known.variance_asked() if enough else 0.0, known.aim_variance(known.design)
     chosen: list[Action] = []
     tried = set(ledger.tried)
     left = ledger.flops_left
@@ -87,13 +88,11 @@ def _openings(known: Known, ledger: Ledger, design: Design, reach: float) -> Ite
         if budget in design:
             continue
         centre, sd = known.predicted(budget)
+        if sd > SURE_CENTRE * reach:
+            continue
         requests = even_grid(ledger, budget, centre, reach, MIN_SIZES)
         spare = SPARE_CELLS * max((ledger.space.cost(request) for request in requests), default=0.0)
-        if (
-            len(requests) == MIN_SIZES
-            and sd <= SURE_CENTRE * reach
-            and ledger.cost(requests) + spare <= ledger.flops_left
-        ):
+        if len(requests) == MIN_SIZES and ledger.cost(requests) + spare <= ledger.flops_left:
             yield requests
 
 
