@@ -9,10 +9,10 @@ from omegaconf import OmegaConf
 from scaling_runs.config import Config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-TUNED = ("isoflop_small", "isoflop_tiny")
-"""Sweeps whose recipe docs/recipe.md has the trials of, on their own models and text."""
-GROUPS = {"model": "llama_tiny", "recipe": "wsd", "data": "python_source"}
-"""What those sweeps are composed of."""
+TUNED = {"isoflop_small": "wsd", "isoflop_tiny": "cosine"}
+"""Sweeps whose recipe docs/recipe.md has the trials of, on their own models and text, and where that recipe is."""
+GROUPS = {"model": "llama_tiny", "data": "python_source"}
+"""What else those sweeps are composed of."""
 
 
 def as_tuned(config: Config) -> bool:
@@ -20,11 +20,12 @@ def as_tuned(config: Config) -> bool:
     if config.sweep is None or config.sweep.name not in TUNED:
         return False
     shipped = OmegaConf.structured(Config)
-    for group, name in GROUPS.items():
+    groups = GROUPS | {"recipe": TUNED[config.sweep.name]}
+    for group, name in groups.items():
         shipped = OmegaConf.merge(shipped, {group: OmegaConf.load(CONFIGS / group / f"{name}.yaml")})
     of_sweep = OmegaConf.load(CONFIGS / "sweep" / f"{config.sweep.name}.yaml")
     assert OmegaConf.is_dict(of_sweep)
-    own = OmegaConf.masked_copy(of_sweep, [*GROUPS, "sweep"])  # type: ignore[arg-type]
+    own = OmegaConf.masked_copy(of_sweep, [*groups, "sweep"])  # type: ignore[arg-type]
     as_shipped = OmegaConf.to_object(OmegaConf.merge(shipped, own))
     assert isinstance(as_shipped, Config)
     same_text = (

@@ -24,6 +24,8 @@ from tests.warm import run_warm
 LAUNCH = [sys.executable, str(ROOT / "launch.py")]
 GRID = [
     "sweep=isoflop_tiny",
+    "recipe=wsd",
+    "recipe.max_warmup_steps=3",
     "sweep.budgets=[5e8,1e9]",
     "sweep.sizes=3",
     "sweep.span=2.8",
@@ -33,7 +35,7 @@ GRID = [
     "recipe.lr=2e-2",
     "recipe.muon_lr=0.03",
 ]
-"""Six cells of 34 to 340 steps, whose two valleys have their minima inside."""
+"""Six cells of 34 to 340 steps on three trunks, whose two valleys have their minima inside."""
 VAL_TOKENS = 129 * 64
 """So many windows that two ranks evaluate unequal numbers of chunks of 32."""
 ANOTHER_BUDGET = "sweep.budgets=[5e8,1e9,7e8]"
@@ -154,7 +156,14 @@ def grid(base: Path, store: Path) -> list[str]:
 def one_cell(base: Path, store: Path) -> list[str]:
     """One cell of that sweep, of width 16 at 1e9 FLOPs, by itself."""
     options = [option for option in grid(base, store) if not option.startswith("sweep")]
-    return [*options, "model.min_depth=1", "recipe.batch_exponent=0", "budget=1e9", "model.width=16"]
+    return [
+        *options,
+        "model.min_depth=1",
+        "recipe.batch_exponent=0",
+        "recipe.decay=linear",
+        "budget=1e9",
+        "model.width=16",
+    ]
 
 
 @cache

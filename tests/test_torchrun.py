@@ -26,6 +26,7 @@ from tests.launching import (
 
 ADAMW = [
     "recipe=adamw",
+    "recipe.max_warmup_steps=null",
     "recipe.lr=2e-2",
     "recipe.batch_exponent=0",
     "model.min_depth=2",

@@ -13,7 +13,7 @@ from scaling_runs.adaptive.records import Request, Settings, Space
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.grid import EXPONENT_WIDTH, ROUND_CELLS, TARGET_WITHIN, SweepConfig
-from scaling_runs.plan import CorpusSize, Plan, plan_cell
+from scaling_runs.plan import CorpusSize, Plan, on_trunks, plan_cell
 from scaling_runs.problems import MAX_EPOCHS, MIN_STEPS, Problem, cell_problems, gpu_problems
 from scaling_runs.recipe import batch_size
 from scaling_runs.spec import Precision
@@ -55,7 +55,7 @@ class Foundry:
         for budget in dict.fromkeys(cell.budget for cell in cells):
             problems += gpu_problems([cell for cell in cells if cell.budget == budget], self.sweep, budget)
         problems += [problem for cell in cells for problem in cell_problems(cell)]
-        return Plan(self.sweep.name, cells, tuple(problems))
+        return on_trunks(Plan(self.sweep.name, cells, tuple(problems)))
 
     def shapes(self, budget: float) -> dict[int, Shape]:
         """By params, ascending. UserError where `budget` trains none of the ladder's."""

@@ -130,7 +130,9 @@ def test_a_sweep_in_which_everything_fails_at_once_ends_in_peace(
 
 def test_a_cell_counts_for_what_it_trains_itself(store: Store) -> None:
     """Truth: the plan: the steps that a cell's trunk spares it are neither to do nor done."""
-    forks = [cell for cell in plan_of("sweep=isoflop_tiny").cells if cell.fork_steps]
+    forks = [cell for cell in plan_of("sweep=isoflop_small").cells if cell.fork_steps]
+    for cell in forks:
+        store.add(cell.spec)
     watch, fork = monitor._Watch(store, forks), forks[0]
     assert watch.total == sum(cell.spec.flops * cell.trained_steps / cell.spec.steps for cell in forks)
     folder, flops_a_step = store.cell(fork.cell_id), fork.spec.flops // fork.spec.steps
