@@ -156,7 +156,8 @@ class TrainStep:
             grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.spec.recipe.clip)
         for optimizer in self.optimizers:
             optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         return loss, grad_norm, lr
 
     def _by_autograd(self, rows_BT: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,18 @@
 
 #include "vectors.h"
 
-/* ---- embedding */
+/* ---- tokens and embedding */
+
+/* Inputs and targets of windows (batch, length + 1). Returns 0, or 1 where a token is none of the vocabulary. */
+size take_windows(const int64_t *windows, int64_t *tokens, int64_t *targets, size batch, size length, size vocab) {
+    int64_t outside = 0;
+    for (size b = 0; b < batch; b++, windows += length + 1, tokens += length, targets += length) {
+        memcpy(tokens, windows, length * sizeof(int64_t));
+        memcpy(targets, windows + 1, length * sizeof(int64_t));
+        for (size t = 0; t <= length; t++) outside |= (uint64_t)windows[t] >= (uint64_t)vocab;
+    }
+    return outside;
+}
 
 void embed(const float *table, const int64_t *tokens, float *x, size count, size width) {
     for (size n = 0; n < count; n++) memcpy(x + n * width, table + tokens[n] * width, width * sizeof(float));
@@ -116,7 +127,15 @@ void cross_entropy(act *logits, size stride, const int64_t *targets, float *loss
     }
 }
 
-/* ---- sums over flat buffers */
+/* ---- flat buffers */
+
+void clear(float *x, size count) { memset(x, 0, count * sizeof(float)); }
+
+double total(const float *x, size count) {
+    double all = 0;
+    for (size i = 0; i < count; i++) all += x[i];
+    return all;
+}
 
 double sum_of_squares(const float *x, size count) {
     double total = 0;
@@ -129,6 +148,15 @@ double sum_of_squares(const float *x, size count) {
         for (int l = 0; l < LANES; l++) total += squares[l];
     }
     return total;
+}
+
+/* The norm of x, which is cut to `most` where it is more, as by torch's clip_grad_norm_. */
+double clip(float *x, size count, double most) {
+    double norm = sqrt(sum_of_squares(x, count));
+    float scale = most / (norm + 1e-6);
+    if (norm > most)
+        for (size i = 0; i < count; i++) x[i] *= scale;
+    return norm;
 }
 
 void narrow(const float *x, act *out, size count) {

@@ -41,7 +41,8 @@ def _loaded(precision: str) -> ctypes.CDLL:
         library = ctypes.CDLL(str(compiled(precision, cache_folder())))
     except (OSError, subprocess.SubprocessError) as error:
         raise NoKernels(f"the C kernels of models/native did not compile or load ({_told(error)})") from error
-    library.sum_of_squares.restype = ctypes.c_double
+    for name in ("total", "clip"):
+        getattr(library, name).restype = ctypes.c_double
     return library
 
 

@@ -12,6 +12,8 @@ transposed.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import TypeGuard
 
 import torch
@@ -24,8 +26,9 @@ from models.native.library import kernels
 from models.native.schedule import Buffers, Schedule, Sizes
 from models.native.weights import weights_in
 
-CHUNK_TOKENS = 1024
-"""At most this many tokens go through the whole model at once."""
+CHUNK_TOKENS = {"fp32": 256, "bf16": 2048}
+"""At most this many tokens go through the whole model at once. In bf16 torch's products bring their operands into an
+order of their own first, which pays on longer ones."""
 MAX_HEAD_WIDTH = 256
 """A head's work area is to stay in the cache."""
 
@@ -62,6 +65,8 @@ class NativeLlama:
             turns=_turns(model.model.rotary_emb.inv_freq, seq_len),
         )
         self.gradient_of = self._split(gradients.flat)
+        self.flat_gradients = ctypes.c_void_p(gradients.flat.data_ptr()), ctypes.c_int64(len(flat))
+        self.chunk_tokens = CHUNK_TOKENS[precision]
         for parameter, view in zip(self.parameters, self._split(flat), strict=True):
             parameter.data = view
         self.schedules: dict[tuple[int, float], Schedule] = {}
@@ -69,14 +74,12 @@ class NativeLlama:
     def loss_and_gradients(self, windows_BT: Tensor) -> Tensor:
         """Mean cross-entropy in nats of windows (B, T+1); its gradients become those of the parameters."""
         self._refresh()
-        self.buffers.gradients.flat.zero_()
-        weight = 1 / (len(windows_BT) * self.seq_len)
-        total = torch.zeros(())
-        for rows in self._chunks(windows_BT):
-            total += self._schedule(len(rows), weight).run(rows).sum()
+        self.library.clear(*self.flat_gradients)
+        tokens = len(windows_BT) * self.seq_len
+        total = sum(schedule.total_loss() for schedule in self._run(windows_BT, 1 / tokens))
         for parameter, gradient in zip(self.parameters, self.gradient_of, strict=True):
             parameter.grad = gradient
-        return total * weight
+        return torch.scalar_tensor(total / tokens)
 
     def takes(self, windows_BT: Tensor) -> bool:
         """Whether `losses` may be asked: windows of this length, and nobody wants to go back through them."""
@@ -85,17 +88,12 @@ class NativeLlama:
     def losses(self, windows_BT: Tensor) -> Tensor:
         """Cross-entropy in nats of each next token: windows (B, T+1) -> (B, T)."""
         self._refresh()
-        chunks = [self._schedule(len(rows), 0.0).run(rows).clone() for rows in self._chunks(windows_BT)]
+        chunks = [schedule.losses_N.clone() for schedule in self._run(windows_BT, 0.0)]
         return torch.cat(chunks).view(-1, self.seq_len)
 
     def clip_gradients(self, max_norm: float) -> Tensor:
         """The norm of the gradients, which are cut to `max_norm` where it is more, as by torch's `clip_grad_norm_`."""
-        flat = self.buffers.gradients.flat
-        squares = self.library.sum_of_squares(ctypes.c_void_p(flat.data_ptr()), ctypes.c_int64(len(flat)))
-        norm = squares**0.5
-        if norm > max_norm:
-            flat.mul_(max_norm / (norm + 1e-6))
-        return torch.tensor(norm)
+        return torch.scalar_tensor(self.library.clip(*self.flat_gradients, ctypes.c_double(max_norm)))
 
     def _refresh(self) -> None:
         """Let products read the weights as they are now."""
@@ -107,14 +105,19 @@ class NativeLlama:
         parts = flat.split([p.numel() for p in self.parameters])
         return [part.view(p.shape) for part, p in zip(parts, self.parameters, strict=True)]
 
-    def _chunks(self, windows_BT: Tensor) -> tuple[Tensor, ...]:
-        """Windows in parts as even as can be. IndexError for a token that the vocabulary lacks: C would not notice."""
-        vocab_size = self.model.config.vocab_size
-        low, high = map(int, windows_BT.aminmax())
-        if low < 0 or high >= vocab_size:
-            raise IndexError(f"tokens of {low} to {high} in a batch, where the vocabulary has {vocab_size}")
-        most = max(1, CHUNK_TOKENS // self.seq_len)
-        return windows_BT.tensor_split(-(-len(windows_BT) // most))
+    def _run(self, windows_BT: Tensor, loss_weight: float) -> Iterator[Schedule]:
+        """Chunk after chunk, as even as can be, each with its losses in the schedule that it was run by.
+
+        Small calls of torch take ten times as long between products as alone, so addresses are reckoned here.
+        """
+        windows_BT = windows_BT.long().contiguous()
+        count, most = len(windows_BT), max(1, self.chunk_tokens // self.seq_len)
+        chunks = -(-count // most)
+        bounds = [count * i // chunks for i in range(chunks + 1)]
+        for start, end in pairwise(bounds):
+            schedule = self._schedule(end - start, loss_weight)
+            schedule.run(windows_BT.data_ptr() + start * windows_BT.stride(0) * windows_BT.element_size())
+            yield schedule
 
     def _schedule(self, rows: int, weight: float) -> Schedule:
         key = rows, weight

@@ -106,15 +106,25 @@ class Schedule:
         self.scratch = torch.empty(_scratch_floats(s))
         shared = None if loss_weight else self._kept()
         self.layers = [shared or self._kept() for _ in buffers.weights.layers]
+        self.taken = [
+            _argument(value) for value in (self.tokens_BT, self.targets_BT, s.rows, s.seq_len, s.vocab_size)
+        ]
+        self.add_up = self._kernel("total", self.losses_N, s.tokens)
         self.calls = self._there() + (self._back() if loss_weight else [])
 
-    def run(self, windows_BT: Tensor) -> Tensor:
-        """Nats of each next token of windows (B, T+1): (N,), good until the next run. Adds to the gradients."""
-        self.tokens_BT.copy_(windows_BT[:, :-1])
-        self.targets_BT.copy_(windows_BT[:, 1:])
+    def run(self, windows: int) -> None:
+        """Go through the chunk of windows (B, T+1) at this address: losses in `losses_N`, gradients added to theirs.
+
+        IndexError for a token that the vocabulary lacks, which C would not notice.
+        """
+        if self.library.take_windows(ctypes.c_void_p(windows), *self.taken):
+            raise IndexError(f"a token in a batch is none of the vocabulary's {self.sizes.vocab_size}")
         for call in self.calls:
             call()
-        return self.losses_N
+
+    def total_loss(self) -> float:
+        """Of the last run: nats, summed over its tokens."""
+        return float(self.add_up())  # type: ignore[arg-type]
 
     # ---- memory
 
@@ -206,7 +216,7 @@ class Schedule:
         calls: list[Call] = [
             self._gradient(made.head, self.logits_NV.T, self.h_last_NW),
             _product(self.logits_NV, buffers.in_products.head, self.dh_NW),
-            self.dx_NW.zero_,
+            self._kernel("clear", self.dx_NW, self.dx_NW.numel()),
             self._norm_back(self.last_NW, w.norm, self.over_rms_last_N, g.norm),
         ]
         of_layers = zip(self.layers, w.layers, buffers.in_products.layers, g.layers, made.layers, strict=True)

@@ -26,7 +26,7 @@ class Batches:
         assert batch_size % world_size == 0, "runtime.require_even_shares comes first"
         if not 0 <= seed < 2**63:
             raise UserError(f"seed is {seed}; it must be a whole number from 0 up, below 2^63")
-        self.tokens = corpus.train()
+        self.tokens = np.asarray(corpus.train())  # a plain view: what memmap adds to each look-up is slow
         self.windows = (len(self.tokens) - seq_len - 1) // seq_len
         """Windows an epoch: as many as fit whatever the epoch's shift."""
         if self.windows < 1:
