@@ -17,15 +17,10 @@ step would take if nothing else were to do, no norm, no nonlinearity, no optimis
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import venv
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,42 +30,23 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.contest import PEERS, Contestant, peers_python, started, task_json, task_of, turn  # noqa: E402
 from benchmarks.limits import shape_limit_s  # noqa: E402
-from benchmarks.peers.turns import Task  # noqa: E402
 from benchmarks.where import where_time_goes  # noqa: E402
 from models.flops import params  # noqa: E402
-from scaling_runs.data import Batches, Corpus  # noqa: E402
+from scaling_runs.data import Corpus  # noqa: E402
 from scaling_runs.data.prepare import prepare  # noqa: E402
 from scaling_runs.hardware import measured_matmul_flops_per_s  # noqa: E402
 from scaling_runs.plan import CorpusSize, plan_single  # noqa: E402
 from scaling_runs.spec import CellSpec, Precision, spec_json  # noqa: E402
 from tests.configs import config_of  # noqa: E402
 
-PEERS = ROOT / "benchmarks" / "peers"
-PEERS_ENV = ROOT / "benchmarks" / ".peers"
 NO_COMPILER = "ours, no C compiler"
 """Its process finds none on its PATH."""
 ROUNDS = 7
-TURN_S, WARMUP_S = 1.0, 4.0
-"""Seconds of a turn, which has one step at least, and of the steps before the first."""
-MIN_WARMUP, MAX_WARMUP = 3, 20
-TYPICAL_FLOPS_PER_S = 3e10
-WINDOWS = 4096
+RECIPES = {"adamw": "adamw", "muon": "cosine"}
+"""Where each optimiser's rates are."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """A process that takes turns."""
-
-    name: str
-    command: list[str]
-    task: Task
-    spec: CellSpec
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.name, self.spec.precision
 
 
 @dataclass(frozen=True)
@@ -90,7 +66,7 @@ def main() -> None:
     if options.profile:
         _profile(options.widths, corpus)
         return
-    python = _peers_python()
+    python = peers_python()
     results = []
     for width in options.widths:
         specs = {
@@ -111,67 +87,42 @@ def main() -> None:
 
 
 def _spec(corpus: Corpus, width: int, recipe: str, precision: Precision) -> CellSpec:
-    """The cell of `width` at the budget whose expected optimum it is, in the batch of isoflop_small's recipe there."""
+    """The cell of `width` at the budget whose expected optimum it is, in the batch that `recipe=cosine` has there."""
     sweep = config_of("sweep=isoflop_small").sweep
     assert sweep is not None
     shape = config_of().model.ladder(corpus.vocab_size).shape(width)
     size = params(shape, config_of().model.seq_len, "no_embedding")
     budget = sweep.expected_at_flops * (size / sweep.expected_params) ** (1 / sweep.expected_exponent)
-    rule = config_of("recipe=muon").recipe
+    rule = config_of("recipe=cosine").recipe
     batch = [
         f"recipe.batch_{name}={getattr(rule, f'batch_{name}')}" for name in ("tokens", "flops", "exponent")
     ]
-    config = config_of(f"recipe={recipe}", f"budget={budget}", f"model.width={width}", *batch)
+    config = config_of(f"recipe={RECIPES[recipe]}", f"budget={budget}", f"model.width={width}", *batch)
     return plan_single(config, CorpusSize.of(corpus), precision).cells[0].spec
 
 
 def _contestants(
     python: str, adamw: CellSpec, muon: CellSpec, corpus: Corpus, folder: Path
 ) -> list[Contestant]:
-    task = _task(adamw, corpus, folder)
+    task = task_of(adamw, corpus, folder)
     peers = [("Trainer", "trainer.py"), ("litgpt, compiled", "litgpt_pretrain.py")]
     of_peers = [
-        Contestant(name, [python, str(PEERS / script), _json(task)], task, adamw) for name, script in peers
+        Contestant(name, [python, str(PEERS / script), task_json(task)], task, adamw)
+        for name, script in peers
     ]
     ours = [("ours", adamw), ("ours, Muon", muon)]
     if adamw.precision == "fp32":
         ours.append((NO_COMPILER, adamw))
     return of_peers + [
-        Contestant(name, [sys.executable, str(PEERS / "ours.py"), _json(task), spec_json(spec)], task, spec)
+        Contestant(
+            name,
+            [sys.executable, str(PEERS / "ours.py"), task_json(task), spec_json(spec)],
+            task,
+            spec,
+            {"PATH": ""} if name == NO_COMPILER else {},
+        )
         for name, spec in ours
     ]
-
-
-def _task(spec: CellSpec, corpus: Corpus, folder: Path) -> Task:
-    shape, recipe = spec.shape, spec.recipe
-    step_s = spec.flops / spec.steps / TYPICAL_FLOPS_PER_S
-    batches = Batches(corpus, spec.seq_len, 64, seed=0)
-    np.save(
-        folder / "windows.npy",
-        np.concatenate([batches.batch(i) for i in range(WINDOWS // 64)]).astype(np.uint16),
-    )
-    return Task(
-        width=shape.width,
-        depth=shape.depth,
-        heads=shape.heads,
-        mlp_width=shape.mlp_width,
-        vocab_size=shape.vocab_size,
-        rope_theta=shape.rope_theta,
-        seq_len=spec.seq_len,
-        batch=recipe.batch_size,
-        lr=recipe.lr,
-        weight_decay=recipe.weight_decay,
-        clip=recipe.clip,
-        threads=1,
-        precision=spec.precision,
-        steps=max(1, round(TURN_S / step_s)),
-        warmup=min(MAX_WARMUP, max(MIN_WARMUP, round(WARMUP_S / step_s))),
-        windows=str(folder / "windows.npy"),
-    )
-
-
-def _json(task: Task) -> str:
-    return json.dumps(dataclasses.asdict(task))
 
 
 def _compete(contestants: list[Contestant], specs: list[CellSpec]) -> Outcome:
@@ -180,10 +131,10 @@ def _compete(contestants: list[Contestant], specs: list[CellSpec]) -> Outcome:
     limits: dict[str, list[float]] = {spec.precision: [] for spec in specs}
     peaks: dict[str, list[float]] = {spec.precision: [] for spec in specs}
     with ExitStack() as stack:
-        started = [(one, stack.enter_context(_started(one))) for one in contestants]
+        running = [(one, stack.enter_context(started(one))) for one in contestants]
         for _ in range(ROUNDS):
-            for one, process in started:
-                turns[one.key].append(_turn(process) / one.task.steps)
+            for one, process in running:
+                turns[one.key].append(turn(process) / one.task.steps)
             for spec in specs:
                 limits[spec.precision].append(shape_limit_s(spec))
                 peaks[spec.precision].append(measured_matmul_flops_per_s("cpu", spec.precision))
@@ -193,38 +144,6 @@ def _compete(contestants: list[Contestant], specs: list[CellSpec]) -> Outcome:
         {key: float(np.median(times)) for key, times in limits.items()},
         {key: float(np.median(times)) for key, times in peaks.items()},
     )
-
-
-@contextmanager
-def _started(contestant: Contestant) -> Iterator[subprocess.Popen[str]]:
-    """The process, warmed up; it ends when nobody asks any more."""
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(
-            contestant.command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            text=True,
-            env=os.environ | ({"PATH": ""} if contestant.name == NO_COMPILER else {}),
-        )
-        assert process.stdout is not None
-        assert process.stdin is not None
-        try:
-            if process.stdout.readline() != "ready\n":
-                said.seek(0)
-                raise SystemExit(f"{contestant.name} did not start:\n{said.read()}")
-            yield process
-        finally:
-            process.stdin.close()
-            process.wait(timeout=60)
-
-
-def _turn(process: subprocess.Popen[str]) -> float:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
-    return float(process.stdout.readline())
 
 
 def _report(outcome: Outcome) -> dict[str, object]:
@@ -267,21 +186,6 @@ def _profile(widths: list[int], corpus: Corpus) -> None:
                 + ", ".join(f"{part} {share:.1%}" for part, share in shares.items()),
                 flush=True,
             )
-
-
-def _peers_python() -> str:
-    """The interpreter of the peers' environment, which is made where it is not there."""
-    python = PEERS_ENV / "bin" / "python"
-    ready = PEERS_ENV / ".ready"
-    if not ready.exists():
-        print(f"installing the peers into {PEERS_ENV.relative_to(ROOT)}", file=sys.stderr)
-        venv.create(PEERS_ENV, with_pip=True)
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "--requirement", PEERS / "requirements.txt"],
-            check=True,
-        )
-        ready.touch()
-    return str(python)
 
 
 def _options() -> argparse.Namespace:

@@ -4,8 +4,8 @@
     python benchmarks/sweep.py --sweep isoflop_tiny
 
 The plain way trains each cell from nothing, in a process of its own, one after another, at the speed of transformers'
-Trainer with all cores: what it would take is reckoned from the start of such a process and a few steps of each shape
-and batch, for to run it all would take an hour. Its evaluations are left out, which favours it.
+Trainer on one core or on all, whichever is faster. What it would take is reckoned from the start of such a process and a
+few steps of each shape and batch, for to run it all would take an hour; its evaluations are left out, which favours it.
 
 Ours is run, in a store of its own. Cores are busy by the system's own count, from the first cell's beginning to the
 last one's end; so nothing else may run on the machine.
@@ -19,27 +19,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.contest import Contestant, peers_python, started, task_json, task_of, turn  # noqa: E402
-
-from scaling_runs.cell import Cell  # noqa: E402
+from benchmarks.contest import PEERS, Contestant, peers_python, started, task_json, task_of, turn  # noqa: E402
 from scaling_runs.data import Corpus  # noqa: E402
 from scaling_runs.data.prepare import prepare  # noqa: E402
 from scaling_runs.hardware import available_cores  # noqa: E402
 from scaling_runs.plan import CorpusSize, Plan, plan_sweep  # noqa: E402
+from scaling_runs.spec import CellSpec  # noqa: E402
 from scaling_runs.store import Store  # noqa: E402
 from tests.configs import config_of  # noqa: E402
 
 LOOK_EVERY_S = 0.2
 TURNS = 3
-PEERS = ROOT / "benchmarks" / "peers"
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ def main() -> None:
     corpus = prepare(config.data)
     plan = plan_sweep(config, CorpusSize.of(corpus), "fp32")
     with tempfile.TemporaryDirectory() as folder:
-        ours = _run_ours(options.sweep, plan, Store(Path(folder)))
+        ours = _run_ours(options.sweep, plan, Store(options.store or Path(folder)))
         start_s, training_s = _plain(plan, corpus, Path(folder))
     plain_s = training_s + start_s * len(plan.cells)
     cores = available_cores()
@@ -121,24 +117,23 @@ def _plain(plan: Plan, corpus: Corpus, folder: Path) -> tuple[float, float]:
     for cell in plan.cells:
         key = (cell.spec.shape, cell.spec.recipe.batch_size)
         if key not in step_s:
-            with _trainer(cell, corpus, folder) as (process, steps, start_s):
-                step_s[key] = min(turn(process) for _ in range(TURNS)) / steps
-                starts.append(start_s)
+            timed = [_trainer_s(cell.spec, corpus, folder, threads) for threads in {1, available_cores()}]
+            step_s[key] = min(one_step_s for one_step_s, _ in timed)
+            starts += [start_s for _, start_s in timed]
     training_s = sum(
         cell.spec.steps * step_s[cell.spec.shape, cell.spec.recipe.batch_size] for cell in plan.cells
     )
     return min(starts), training_s
 
 
-@contextmanager
-def _trainer(cell: Cell, corpus: Corpus, folder: Path) -> Iterator[tuple[subprocess.Popen[str], int, float]]:
-    """The Trainer at work on this cell's shape, its steps a turn, and the seconds that it took to be there."""
-    task = replace(task_of(cell.spec, corpus, folder), threads=available_cores(), warmup=1)
+def _trainer_s(spec: CellSpec, corpus: Corpus, folder: Path, threads: int) -> tuple[float, float]:
+    """(seconds a step, seconds until its process is ready) of the Trainer on `threads`."""
+    task = replace(task_of(spec, corpus, folder), threads=threads, warmup=1)
+    command = [peers_python(), str(PEERS / "trainer.py"), task_json(task)]
     begun = time.monotonic()
-    with started(
-        Contestant("Trainer", [peers_python(), str(PEERS / "trainer.py"), task_json(task)])
-    ) as process:
-        yield process, task.steps, time.monotonic() - begun
+    with started(Contestant("Trainer", command, task, spec)) as process:
+        start_s = time.monotonic() - begun
+        return min(turn(process) for _ in range(TURNS)) / task.steps, start_s
 
 
 def _options() -> argparse.Namespace:
@@ -146,6 +141,7 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sweep", default="isoflop_small")
+    parser.add_argument("--store", type=Path, help="an empty folder to keep the runs in; by default they go")
     return parser.parse_args()
 
 
