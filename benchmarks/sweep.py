@@ -4,8 +4,8 @@
     python benchmarks/sweep.py --sweep isoflop_tiny
 
 The plain way trains each cell from nothing, in a process of its own, one after another, at the speed of transformers'
-Trainer on one core or on all, whichever is faster. What it would take is reckoned from the start of such a process and a
-few steps of each shape and batch, for to run it all would take an hour; its evaluations are left out, which favours it.
+Trainer on one core or on all, whichever is faster. What it would take is reckoned from the start of such a process and
+a few steps of each shape and batch, for to run it all would take an hour; its evaluations are left out, in its favour.
 
 Ours is run, in a store of its own. Cores are busy by the system's own count, from the first cell's beginning to the
 last one's end; so nothing else may run on the machine.
