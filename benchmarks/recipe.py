@@ -74,7 +74,7 @@ def train(choice: str, budget: float, width: int, seed: int) -> dict[str, Any]:
     """The result of one cell, trained where the store does not have it."""
     config = _config(choice, budget, width, seed)
     corpus = CorpusSize.of(prepare(config.data))
-    cell = plan_single(config, corpus, default_precision()).cells[0]
+    cell = plan_single(config, corpus, config.precision or default_precision()).cells[0]
     return run_cell(Store(Path(config.store)).add(cell.spec), config)
 
 
