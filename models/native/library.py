@@ -39,10 +39,11 @@ def kernels(precision: str) -> ctypes.CDLL | None:
 def _loaded(precision: str) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(compiled(precision, cache_folder())))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: nobody has no home
         raise NoKernels(f"the C kernels of models/native did not compile or load ({_told(error)})") from error
     for name in ("total", "clip"):
         getattr(library, name).restype = ctypes.c_double
+    library.muon_scratch.restype = ctypes.c_int64
     return library
 
 
