@@ -120,7 +120,7 @@ class Config:
     flops: str = "exact"
     """The convention that budgets are spent under."""
     precision: str | None = None
-    """fp32 or bf16; by default bf16 on a GPU, and on a CPU where a plan takes 1/1.25 of the time in it or less."""
+    """fp32 or bf16; by default bf16 on a GPU, and on a CPU where a plan takes 1/1.5 of the time in it or less."""
     val_tokens: int = 262_144
     threads: int = 1
     """CPU threads of a cell."""

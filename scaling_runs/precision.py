@@ -14,16 +14,16 @@ from scaling_runs.runtime import default_precision, world_size
 from scaling_runs.spec import Precision
 from scaling_runs.store import Store
 
-MIN_GAIN = 1.25
+MIN_GAIN = 1.5
 """bf16 is worth its rounding from this much speed on (docs/performance.md: it trains as well)."""
-MIN_PEAK_GAIN = 1.3
+MIN_PEAK_GAIN = 1.5
 """Products that gain less make no step that gains MIN_GAIN; where bf16 is slower by far, a trial would take long."""
 
 
 def chosen_precision(config: Config, plan_in: Callable[[Precision], Plan], side_by_side: int) -> Precision:
     """One precision for all cells of a plan, so that no valley has a step in it.
 
-    bf16 on a GPU. On a CPU fp32, or bf16 where trials say that the whole plan takes 1/1.25 of the time in it at most.
+    bf16 on a GPU. On a CPU fp32, or bf16 where trials say that the whole plan takes 1/1.5 of the time in it at most.
     What was begun goes on: a plan that has cells in the store in one precision alone keeps that.
     """
     if default_precision() == "bf16":
