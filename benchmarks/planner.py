@@ -142,15 +142,15 @@ def judge(truth: Truth, runs: Sequence[Observation], rounds: int, asked: float) 
     )
 
 
-def fixed_grid(truth: Truth, centre: float) -> Outcome:
-    """`centre`: the grid's over the true optimum."""
+def fixed_grid(truth: Truth, centre: float, asked: float = np.inf) -> Outcome:
+    """`centre`: the grid's over the true optimum; `asked`: the half width that is narrow enough."""
     steps = np.geomspace(1 / SPAN, SPAN, GRID_SIZES)
     requests = [
         Request(float(flops), round(truth.optimum(flops) * centre * step), 0)
         for flops in np.geomspace(LOWEST, HIGHEST, GRID_BUDGETS)
         for step in steps
     ]
-    return judge(truth, observe(truth, requests), 1, np.inf)
+    return judge(truth, observe(truth, requests), 1, asked)
 
 
 def adaptive(truth: Truth, budgets: int, asked: float, most_flops: float) -> Outcome:
@@ -179,7 +179,7 @@ def adaptive(truth: Truth, budgets: int, asked: float, most_flops: float) -> Out
 
 def _experiments(truth: Truth) -> dict[str, Outcome]:
     grid = fixed_grid(truth, 1.0)
-    found = {CENTRED: grid, "fixed grid, by the guess": fixed_grid(truth, truth.guess)}
+    found = {CENTRED: grid, "fixed grid, by the guess": fixed_grid(truth, truth.guess, grid.half_width)}
     for name, budgets in LADDERS.items():
         found[f"adaptive, {name}"] = adaptive(truth, budgets, grid.half_width, MOST * grid.flops)
     return found

@@ -19,7 +19,7 @@ from fit.report.target import render_target
 from fit.result import fit_to_dict, write_fit
 from fit.table import load_runs
 from scaling_runs.adaptive.cells import settings_of
-from scaling_runs.adaptive.rounds import decisions_text, rule_of, train_rounds
+from scaling_runs.adaptive.rounds import DECISIONS, decisions_text, rule_of, train_rounds
 from scaling_runs.audit.run import conclude_audit, labelled, make_audit, print_audit, remove_audit
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
@@ -91,6 +91,8 @@ def _train_planned(config: Config, timed: TimedPlan, store: Store, launch: Launc
             config, timed, store, lambda of_round: _train_plan(of_round, store, launch), side_by_side
         )
     _train_plan(timed, store, launch)
+    if rank() == 0:
+        (store.sweep_folder(timed.plan.name) / DECISIONS).unlink(missing_ok=True)  # of an adaptive run before
     return timed.plan
 
 
