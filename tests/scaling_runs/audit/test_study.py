@@ -27,7 +27,7 @@ def tilts(cell: Cell) -> float:
 
 
 def test_the_exponent_moves_as_if_the_whole_sweep_were_trained_again(tmp_path: Path) -> None:
-    """Truth: all 28 cells with the recipe's losses, through the same fit; and by hand, -growth/(2·curvature)."""
+    """Truth: all 56 cells with the recipe's losses, through the same fit; and by hand, -growth/(2·curvature)."""
     run = trained(tmp_path, {"lr x2": tilts})
     before, moves = run.fit(), run.study().effects["lr x2"].moves
     for cell in run.plan.cells:
@@ -62,7 +62,7 @@ def test_changes_are_by_budget_and_size_in_order(tmp_path: Path) -> None:
 
 
 def test_noise_is_that_of_seeds_where_there_are_several_and_they_make_a_move_surer(tmp_path: Path) -> None:
-    """Truth: 0.002 nats were added to every run; 28 pairs of seeds have one degree of freedom each; the error of a mean
+    """Truth: 0.002 nats were added to every run; 56 pairs of seeds have one degree of freedom each; the error of a mean
     of two is less by the root of two."""
     one, two = (
         trained(tmp_path / str(seeds), {"lr x2": tilts}, f"sweep.seeds=[{seeds}]", noise=0.002).study()
@@ -71,7 +71,7 @@ def test_noise_is_that_of_seeds_where_there_are_several_and_they_make_a_move_sur
     assert one.noise is not None
     assert two.noise is not None
     assert (one.noise.source, two.noise.source) == ("residuals", "seeds")
-    assert two.noise.degrees_of_freedom == 28
+    assert two.noise.degrees_of_freedom == 56
     assert [one.noise.sd, two.noise.sd] == pytest.approx([0.002, 0.002], rel=0.5)
     errors = [study.effects["lr x2"].moves["params"].se or 0.0 for study in (one, two)]
     assert errors[0] / errors[1] == pytest.approx(math.sqrt(2) * one.noise.sd / two.noise.sd, rel=0.1)
