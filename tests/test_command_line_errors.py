@@ -17,8 +17,8 @@ TEXT = "TEXT"
 """Stands for the options of the small text."""
 WRONG = [
     ([], r"nothing to train: give sweep=NAME, or both budget=FLOPS and model\.width=WIDTH"),
-    ([*SWEEP, "sede=1"], r"'sede' is not an option; did you mean seed\? options: budget, cell, data, "),
-    ([*SWEEP, "+color=blue"], r"'color' is not an option; options: budget"),
+    ([*SWEEP, "sede=1"], r"'sede' is not an option; did you mean seed\? options: audit, budget, cell, data, "),
+    ([*SWEEP, "+color=blue"], r"'color' is not an option; options: audit, budget"),
     (
         [*SWEEP, "sweep.budgts=[1e9]"],
         r"'sweep\.budgts' is .*did you mean sweep\.budgets\? options of sweep: budgets",
