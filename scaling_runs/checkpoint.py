@@ -63,12 +63,17 @@ def save_checkpoint(
         torch.save(state, file)
 
 
-def load_checkpoint(path: Path, model: torch.nn.Module, optimizers: Sequence[Optimizer]) -> Progress:
+def load_checkpoint(
+    path: Path, model: torch.nn.Module, optimizers: Sequence[Optimizer], *, must_exist: bool = False
+) -> Progress:
     """Restore `model` and `optimizers` in place; a fresh `Progress` where there is no checkpoint yet.
 
-    UserError where the file is damaged: a disk's fault or a hand's, for none is written in part.
+    UserError where there is none though one `must_exist`, and where the file is damaged: a disk's fault or a hand's, for
+    none is written in part.
     """
     if not path.exists():
+        if must_exist:
+            raise UserError(f"{path} is gone, which another run has removed; run the same command again")
         return Progress()
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

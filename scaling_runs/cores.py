@@ -34,14 +34,17 @@ def _claim(count: int, held: ExitStack) -> set[int]:
     if count >= len(allowed):
         return set()  # all there are: nothing to keep to
     folder = Path(tempfile.gettempdir()) / f"isoflop-cores-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError:  # a full or closed disk is no reason not to train
+        return set()
     claimed: set[int] = set()
     with ExitStack() as tried:
         for core in allowed:
             lock = FileLock(folder / f"{core}.lock")
             try:
                 lock.acquire(timeout=0)
-            except Timeout:
+            except (Timeout, OSError):
                 continue
             tried.callback(lock.release)
             claimed.add(core)

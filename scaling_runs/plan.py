@@ -58,11 +58,11 @@ class Plan:
 
     def trunks(self) -> list[list[Cell]]:
         """Cells that have a trunk in common, most steps first; the first of each trains the trunk for all."""
-        by_trunk: dict[str, list[Cell]] = defaultdict(list)
-        for cell in self.cells:
+        by_trunk: dict[str, dict[str, Cell]] = defaultdict(dict)
+        for cell in self.cells:  # close budgets may round to one cell
             if cell.spec.trunk_steps:
-                by_trunk[cell.spec.trunk_id].append(cell)
-        return [sorted(cells, key=lambda cell: -cell.spec.steps) for cells in by_trunk.values()]
+                by_trunk[cell.spec.trunk_id].setdefault(cell.cell_id, cell)
+        return [sorted(cells.values(), key=lambda cell: -cell.spec.steps) for cells in by_trunk.values()]
 
 
 def plan_sweep(config: Config, corpus: CorpusSize, precision: Precision) -> Plan:

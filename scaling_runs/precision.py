@@ -28,12 +28,12 @@ def chosen_precision(config: Config, plan_in: Callable[[Precision], Plan], side_
     """
     if default_precision() == "bf16":
         return "bf16"
-    if world_size() > 1 or config.threads > 1 or not _has_bf16_products() or kernels("bf16") is None:
-        return "fp32"
     plans = {precision: plan_in(precision) for precision in ("fp32", "bf16")}
     begun = [precision for precision, plan in plans.items() if _begun(plan, Store(Path(config.store)))]
     if begun:
         return begun[0]  # type: ignore[return-value]
+    if world_size() > 1 or config.threads > 1 or not _has_bf16_products() or kernels("bf16") is None:
+        return "fp32"
     seconds = {name: estimate_plan(plan, config, side_by_side).total_s for name, plan in plans.items()}
     return "bf16" if seconds["fp32"] > MIN_GAIN * seconds["bf16"] else "fp32"
 

@@ -165,7 +165,7 @@ def resolve(config: RecipeConfig, *, params: int, batch: int, seq_len: int, step
         warmup = min(warmup, config.max_warmup_steps)
     cooldown, constant = None, None
     if config.constant_tokens is not None:
-        constant = max(warmup, round(config.constant_tokens / (batch * seq_len)))
+        constant = max(1, warmup, round(config.constant_tokens / (batch * seq_len)))
     if config.cooldown_fraction is not None:
         cooldown = min(max(1, round(config.cooldown_fraction * steps)), steps - warmup)
     return Recipe(

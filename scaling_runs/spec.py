@@ -60,10 +60,9 @@ class CellSpec:
 
     @property
     def trunk_id(self) -> str:
-        """Names the trunk: a hash of all that determines how training goes before the cooldown."""
+        """Names the trunk: a hash of all that determines training, and its curve, before the cooldown."""
         fields = _fields(self)
-        for name in ("steps", "val_tokens", "flop_convention"):
-            del fields[name]
+        del fields["steps"]
         for name in ("cooldown_steps", "decay", "final_lr_fraction"):
             fields["recipe"].pop(name, None)
         return _digest(fields)

@@ -94,7 +94,7 @@ def train_cell(
     with ExitStack() as held:
         fork = held.enter_context(branch.climb(progress.step))
         if fork:
-            progress = load_checkpoint(trunk.state(fork), model, optimizers)
+            progress = load_checkpoint(trunk.state(fork), model, optimizers, must_exist=True)
             if runtime.is_main:
                 folder.begin_curve(progress.curve)
         record = held.enter_context(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from scaling_runs.files import read_json, write_json
+from scaling_runs.files import read_json, remove_abandoned, write_json
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 
@@ -59,9 +59,16 @@ class Trunk:
             write_json(self.path / "forks.json", sorted([*forks, step]))
 
     def keep_last(self) -> None:
-        """Drop every state but the last, from which a larger budget may go on."""
-        for step in self.states()[:-1]:
-            self.state(step).unlink(missing_ok=True)
+        """Drop every state but the last, from which a larger budget may go on; nothing while another run trains it."""
+        if not self.path.exists():
+            return
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                remove_abandoned(self.path)
+                for step in self.states()[:-1]:
+                    self.state(step).unlink(missing_ok=True)
+        except Timeout:
+            return
 
     @contextmanager
     def claimed(self, up_to: int, wait: bool) -> Iterator[bool]:

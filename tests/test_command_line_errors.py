@@ -17,7 +17,10 @@ TEXT = "TEXT"
 """Stands for the options of the small text."""
 WRONG = [
     ([], r"nothing to train: give sweep=NAME, or both budget=FLOPS and model\.width=WIDTH"),
-    ([*SWEEP, "sede=1"], r"'sede' is not an option; did you mean seed\? options: audit, budget, cell, data, "),
+    (
+        [*SWEEP, "sede=1"],
+        r"'sede' is not an option; did you mean seed\? options: audit, budget, cell, data, ",
+    ),
     ([*SWEEP, "+color=blue"], r"'color' is not an option; options: audit, budget"),
     (
         [*SWEEP, "sweep.budgts=[1e9]"],

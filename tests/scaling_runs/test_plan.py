@@ -288,3 +288,14 @@ def test_whoever_trains_a_trunk_is_launched_before_those_that_fork_from_it(
     trunks = [cell.spec.trunk_id for cell in first]
     places = [trunks.index(cell.spec.trunk_id) for cell in ordered[len(first) :]]
     assert places == sorted(places)
+
+
+def test_budgets_that_round_to_one_cell_have_one_place_in_a_trunk() -> None:
+    """Truth: the cells' own hashes; whoever trains the trunk is launched as such."""
+    plan = plan_of("sweep=isoflop_small", "sweep.budgets=[1e10,1.012e10,2e10]", "recipe.batch_tokens=16384")
+    ids = [cell.cell_id for cell in plan.cells]
+    assert len(set(ids)) < len(ids)
+    for trunk in plan.trunks():
+        assert len({cell.cell_id for cell in trunk}) == len(trunk)
+    ordered = launch_order(plan, dict.fromkeys(ids, 1.0))
+    assert sorted(cell.cell_id for cell in ordered) == sorted(ids)

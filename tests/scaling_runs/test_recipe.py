@@ -56,6 +56,15 @@ def test_a_trunk_may_fall_with_the_root_of_its_steps_and_its_cooldown_goes_on_fr
     assert factors == pytest.approx([*trunk, at_fork, at_fork * 0.55])
 
 
+def test_a_trunk_that_falls_from_its_first_step_begins_at_the_peak() -> None:
+    """Truth: 1/sqrt(step) from step 1, where no warm-up and less than a batch of tokens are constant."""
+    config = RecipeConfig(max_warmup_steps=0, cooldown_fraction=0.2, constant_tokens=1)
+    recipe = resolve(config, params=100, batch=4, seq_len=8, steps=10)
+    assert [lr_factor(recipe, step, 10) for step in range(4)] == pytest.approx(
+        [1, 1, math.sqrt(1 / 2), math.sqrt(1 / 3)]
+    )
+
+
 @given(
     steps=st.integers(1, 5000),
     longer=st.integers(1, 5000),

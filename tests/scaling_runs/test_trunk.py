@@ -17,7 +17,7 @@ from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellFolder, Store
 from scaling_runs.train import TrainStep, train_cell
 from scaling_runs.trunk import Branch, Trunk
-from tests.scaling_runs.conftest import RealText, spec_for
+from tests.scaling_runs.conftest import RealText, spec_for, untrained
 from tests.scaling_runs.test_train import CPU, KilledError, less_clocks, nothing
 
 
@@ -113,18 +113,18 @@ def test_a_kill_anywhere_on_the_way_changes_nothing(
 
 
 def test_what_differs_before_the_cooldown_has_another_trunk(text: RealText) -> None:
-    """Truth: the list of what a constant rate's training depends on."""
+    """Truth: the list of what a constant rate's training, and its curve, depend on."""
     spec = wsd(text, 60)
     same = [
         wsd(text, 100),
-        dataclasses.replace(spec, val_tokens=spec.val_tokens // 2),
-        dataclasses.replace(spec, flop_convention="6nd"),
         dataclasses.replace(
             spec, recipe=dataclasses.replace(spec.recipe, decay="sqrt", final_lr_fraction=0.1)
         ),
     ]
     other = [
         dataclasses.replace(spec, seed=7),
+        dataclasses.replace(spec, val_tokens=spec.val_tokens // 2),
+        dataclasses.replace(spec, flop_convention="6nd"),
         dataclasses.replace(spec, corpus="1" * 64),
         dataclasses.replace(spec, precision="bf16"),
         dataclasses.replace(spec, shape=dataclasses.replace(spec.shape, depth=3)),
@@ -192,3 +192,23 @@ def test_a_state_that_is_damaged_is_named(text: RealText, tmp_path: Path) -> Non
     state.write_bytes(b"no state")
     with pytest.raises(UserError, match=rf"{spec.trunk_steps}\.pt is damaged .*; remove it"):
         train_cell(spec, text.corpus, CellFolder(tmp_path / "cell"), store.trunk(spec), CPU, nothing)
+
+
+def test_a_state_that_vanished_is_no_fresh_start(text: RealText, tmp_path: Path) -> None:
+    """Truth: weights that were trained must not go on from step 0 in silence."""
+    store, spec = Store(tmp_path), wsd(text, 60)
+    store.add(spec)
+    model = untrained(spec)
+    with pytest.raises(UserError, match=r"48\.pt is gone"):
+        checkpoint.load_checkpoint(store.trunk(spec).state(48), model, [], must_exist=True)
+
+
+def test_no_state_goes_while_another_run_trains_the_trunk(tmp_path: Path) -> None:
+    trunk = Trunk(tmp_path)
+    for step in (10, 20):
+        torch.save({}, trunk.state(step))
+    with trunk.claimed(30, wait=False):
+        trunk.keep_last()
+        assert trunk.states() == [10, 20]
+    trunk.keep_last()
+    assert trunk.states() == [20]
