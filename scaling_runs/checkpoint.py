@@ -68,8 +68,8 @@ def load_checkpoint(
 ) -> Progress:
     """Restore `model` and `optimizers` in place; a fresh `Progress` where there is no checkpoint yet.
 
-    UserError where there is none though one `must_exist`, and where the file is damaged: a disk's fault or a hand's, for
-    none is written in part.
+    UserError where there is none though one `must_exist`, and where the file is damaged: a disk's fault or a hand's,
+    for none is written in part.
     """
     if not path.exists():
         if must_exist:
