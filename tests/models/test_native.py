@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ from models.native.library import NoKernels, compiled, kernels
 from models.native.llama import NativeLlama, applies
 from models.shapes import Shape
 from tests.models.test_loss import VOCAB, a_model, by_transformers, gradients
+
+pytestmark = pytest.mark.skipif(
+    not any(map(shutil.which, library.COMPILERS)), reason="needs a C compiler; without one torch trains alone"
+)
 
 SHAPE = Shape("llama", 24, 2, 2, 2, 50, VOCAB)
 

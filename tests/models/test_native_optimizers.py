@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.native import optimizers
+from models.native import library, optimizers
+
+pytestmark = pytest.mark.skipif(
+    not any(map(shutil.which, library.COMPILERS)), reason="needs a C compiler; without one torch trains alone"
+)
 
 COEFFICIENTS = (3.4445, -4.775, 2.0315)
 
