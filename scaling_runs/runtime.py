@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -20,6 +20,7 @@ from fit.errors import UserError
 from scaling_runs.hardware import peak_flops_per_s
 from scaling_runs.spec import CellSpec
 
+Answer = TypeVar("Answer")
 RANK_TIMEOUT = timedelta(minutes=10)
 """What one rank may keep the others waiting."""
 PREPARING_TIMEOUT = timedelta(days=7)
@@ -148,13 +149,9 @@ class Runtime:
         self.sum_over_ranks(total)
         return total / self.world_size
 
-    def agree(self, mine: bool) -> bool:
-        """Rank 0's answer, for decisions that clocks make, so that no rank goes its own way."""
-        return bool(from_rank_0(mine)) if self.world_size > 1 else mine
-
-    def agreed_number(self, mine: int) -> int:
-        """Rank 0's number."""
-        return int(from_rank_0(mine)) if self.world_size > 1 else mine  # type: ignore[call-overload]
+    def agree(self, mine: Answer) -> Answer:
+        """Rank 0's answer, for decisions that clocks and disks make, so that no rank goes its own way."""
+        return cast(Answer, from_rank_0(mine)) if self.world_size > 1 else mine
 
 
 def start_runtime(spec: CellSpec, threads: int, locks: Path) -> Runtime:

@@ -117,7 +117,7 @@ class Branch:
                 there = self.trunk.states()
                 if mine:
                     self._asked = {step for step in self.trunk.forks() if step <= end and step not in there}
-            found = self.runtime.agreed_number(found)
+            found = self.runtime.agree(found)
             yield found if found > done else 0
 
     def asks_for(self, step: int) -> bool:

@@ -175,7 +175,7 @@ def test_ranks_wait_for_nobody(text: RealText, tmp_path: Path, monkeypatch: pyte
     """Truth: a trunk that is held: rank 0 of two begins from what is there, and leaves no state for others."""
     spec, trunk = wsd(text, 60), Trunk(tmp_path)
     trunk.add_fork(spec.trunk_steps)
-    monkeypatch.setattr(Runtime, "agreed_number", lambda self, mine: mine)
+    monkeypatch.setattr(Runtime, "agree", lambda self, mine: mine)
     with trunk.claimed(spec.trunk_steps, wait=False) as held:
         assert held
         branch = Branch(trunk, spec, Runtime(world_size=2))
