@@ -39,5 +39,6 @@ lock:
 	.venv-lock/bin/python -m pip install --quiet torch==2.13.0 . --group dev
 	.venv-lock/bin/python -m pip freeze --exclude isoflop | sed 's/+cpu$$//' > .venv-lock/pins
 	(sed -n '/^#/p' requirements.lock && cat .venv-lock/pins) > .venv-lock/requirements.lock
+	(sed 's/==.*//' .venv-lock/pins; echo pip; echo setuptools) | sort -fu > scaling_runs/data/packages.txt
 	mv .venv-lock/requirements.lock requirements.lock
 	rm -rf .venv-lock

@@ -6,7 +6,7 @@ import glob
 import logging
 import os
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -16,8 +16,9 @@ from fit.errors import UserError
 from scaling_runs.data.config import DataConfig
 from scaling_runs.data.hub import first_line, require_hub
 
-PROJECT = "isoflop"
-"""Our own distribution: a corpus must not change with our code."""
+PACKAGES = Path(__file__).with_name("packages.txt")
+"""Distributions whose sources are text: those of requirements.lock, as `make lock` writes them down."""
+NO_STANDARD_LIBRARY = ("__pycache__", "site-packages", "dist-packages")
 READERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 """File endings, and the builder of `datasets` that reads them."""
 HUB_HINT = "check its name, choose data=text_files, or set data.cache_dir to where it was prepared"
@@ -37,51 +38,48 @@ class Source:
 def open_source(config: DataConfig) -> Source:
     """The source that `config` names. UserError where what it names is not there."""
     if config.kind == "python_source":
-        return python_source(python_roots())
+        return python_source(python_files())
     if config.kind == "text_files":
         return text_files(config.paths, config.text_column)
     return hugging_face(config)
 
 
-def python_roots() -> list[Path]:
-    """The standard library and the installed packages."""
-    paths = sysconfig.get_paths()
-    roots = (Path(paths[name]).resolve() for name in ("stdlib", "purelib", "platlib"))
-    return list(dict.fromkeys(roots))
+def python_files() -> set[str]:
+    """Python files of the standard library and of the packages that packages.txt names, where they are installed.
+
+    Only those: a package that serves some other purpose, such as a launcher's, must not make another corpus.
+    """
+    files = set(_below(Path(sysconfig.get_paths()["stdlib"]).resolve()))
+    for name in PACKAGES.read_text().split():
+        try:
+            package = distribution(name)
+        except PackageNotFoundError:
+            continue
+        paths = (
+            str(Path(str(file.locate())).resolve()) for file in package.files or [] if file.suffix == ".py"
+        )
+        files.update(path for path in paths if os.path.isfile(path))
+    return files
 
 
-def python_source(roots: list[Path]) -> Source:
-    """Every Python file below `roots` but our own, byte for byte: real text that is there on any machine."""
-    files = sorted({path for root in roots for path in _python_files(root, roots)} - _own_files())
+def python_source(files: Collection[str]) -> Source:
+    """Each file byte for byte: real text that is there on any machine."""
     if not files:
-        raise UserError(f"no Python files below {', '.join(map(str, roots))}; choose data=text_files instead")
+        raise UserError("no Python files of this installation are found; choose data=text_files instead")
+    in_order = sorted(files)
     return Source(
         "Python sources of the standard library and the installed packages",
-        tuple(_state(path) for path in files),
-        lambda: (_read(path) for path in files),
+        tuple(_state(path) for path in in_order),
+        lambda: (_read(path) for path in in_order),
     )
 
 
-def _python_files(root: Path, roots: list[Path]) -> Iterator[str]:
-    """Files below `root`, less the packages that happen to be installed below it without being asked for."""
-    wanted = {str(path) for path in roots}
+def _below(root: Path) -> Iterator[str]:
+    """Python files of a standard library, less the packages that are installed below it."""
     for folder, subfolders, names in os.walk(root):
-        subfolders[:] = [
-            name
-            for name in subfolders
-            if name != "__pycache__" and (name != "site-packages" or os.path.join(folder, name) in wanted)
-        ]
+        subfolders[:] = [name for name in subfolders if name not in NO_STANDARD_LIBRARY]
         paths = (os.path.join(folder, name) for name in names if name.endswith(".py"))
         yield from (path for path in paths if os.path.isfile(path))  # an editor's lock is a link to nowhere
-
-
-def _own_files() -> set[str]:
-    """What our own installation put among the packages; empty where we run from a checkout alone."""
-    try:
-        files = distribution(PROJECT).files or []
-    except PackageNotFoundError:
-        return set()
-    return {str(Path(str(file.locate())).resolve()) for file in files}
 
 
 def _read(path: str) -> bytes:

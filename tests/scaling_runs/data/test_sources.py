@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import datasets
@@ -13,9 +14,10 @@ import pandas as pd
 import pytest
 
 from fit.errors import UserError
-from scaling_runs.data import DataConfig
+from scaling_runs.data import DataConfig, sources
 from scaling_runs.data.prepare import prepare
-from scaling_runs.data.sources import python_roots, python_source, text_files
+from scaling_runs.data.sources import python_files, python_source, text_files
+from tests.configs import ROOT
 from tests.scaling_runs.data.corpora import (
     by_hash,
     config_for,
@@ -28,41 +30,58 @@ from tests.scaling_runs.data.corpora import (
 
 def test_python_files_are_taken_byte_for_byte(tmp_path: Path) -> None:
     """Truth: the bytes that were written, none of them UTF-8 by need."""
-    (tmp_path / "pkg" / "__pycache__").mkdir(parents=True)
-    (tmp_path / "pkg" / "a.py").write_bytes(b"name = '\xe9\xff'\r\n")
-    (tmp_path / "b.py").write_bytes(b"x = 1\n")
-    (tmp_path / "pkg" / "notes.txt").write_text("no source")
-    (tmp_path / "pkg" / "__pycache__" / "c.py").write_text("no source either")
-    (tmp_path / "pkg" / ".#lock.py").symlink_to("nobody@nowhere")
-    assert sorted(python_source([tmp_path]).documents()) == [b"name = '\xe9\xff'\r\n", b"x = 1\n"]
+    for name, text in (("a.py", b"name = '\xe9\xff'\r\n"), ("b.py", b"x = 1\n")):
+        (tmp_path / name).write_bytes(text)
+    files = {str(tmp_path / "b.py"), str(tmp_path / "a.py")}
+    assert list(python_source(files).documents()) == [b"name = '\xe9\xff'\r\n", b"x = 1\n"]
 
 
-def test_packages_below_the_standard_library_wait_to_be_asked_for(tmp_path: Path) -> None:
-    """Truth: a standard library whose site-packages belong to another environment."""
-    packages = tmp_path / "site-packages"
-    packages.mkdir()
-    (tmp_path / "os.py").write_text("os")
-    (packages / "numpy.py").write_text("numpy")
-    assert list(python_source([tmp_path]).documents()) == [b"os"]
-    assert sorted(python_source([tmp_path, packages]).documents()) == [b"numpy", b"os"]
+def test_a_standard_library_is_read_without_what_is_installed_below_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: the tree that was written: a module, a cache, a note, a link to nowhere, packages of two systems."""
+    for name in (
+        "os.py",
+        "json/tool.py",
+        "notes.txt",
+        "__pycache__/os.py",
+        "site-packages/a.py",
+        "dist-packages/b.py",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / ".#lock.py").symlink_to("nobody@nowhere")
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
+    ours = {path for path in python_files() if path.startswith(str(tmp_path))}
+    assert ours == {str(tmp_path / "os.py"), str(tmp_path / "json" / "tool.py")}
 
 
-def test_our_own_installation_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Truth: a RECORD as an installer writes it; the file beside ours, that it does not list, stays."""
-    (tmp_path / "scaling_runs").mkdir()
-    (tmp_path / "scaling_runs" / "plan.py").write_text("ours")
-    (tmp_path / "other.py").write_text("theirs")
-    record = tmp_path / "isoflop-0.1.0.dist-info"
-    record.mkdir()
-    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: isoflop\nVersion: 0.1.0\n")
-    (record / "RECORD").write_text("scaling_runs/plan.py,,\n")
+def test_a_package_that_is_installed_for_another_purpose_is_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: two installed packages, of which the list names one; that of a third is not there."""
+    for name in ("wanted", "launcher"):
+        record = tmp_path / f"{name}-1.0.dist-info"
+        record.mkdir()
+        (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (record / "RECORD").write_text(f"{name}.py,,\n{name}.so,,\n")
+        (tmp_path / f"{name}.py").write_text(name)
+    (tmp_path / "packages.txt").write_text("wanted\nmissing\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert list(python_source([tmp_path]).documents()) == [b"theirs"]
+    monkeypatch.setattr(sources, "PACKAGES", tmp_path / "packages.txt")
+    assert {Path(path).name for path in python_files() if path.startswith(str(tmp_path))} == {"wanted.py"}
+
+
+def test_the_packages_that_are_text_are_those_of_the_lock() -> None:
+    """Truth: requirements.lock, with pip and setuptools, which each environment has."""
+    lock = (ROOT / "requirements.lock").read_text().splitlines()
+    locked = {line.partition("==")[0] for line in lock if "==" in line}
+    assert set(sources.PACKAGES.read_text().split()) == locked | {"pip", "setuptools"}
 
 
 def test_the_machine_has_the_text_that_the_default_corpus_needs() -> None:
     """Truth: what the standard library and the packages of this project weigh anywhere: over 100 MB."""
-    state = python_source(python_roots()).state
+    state = python_source(python_files()).state
     assert sum(size for _, size, _ in state) > 100e6
     assert any(path.endswith("argparse.py") for path, _, _ in state)
     assert not any(path.endswith("scaling_runs/train.py") for path, _, _ in state)
@@ -71,9 +90,9 @@ def test_the_machine_has_the_text_that_the_default_corpus_needs() -> None:
 def test_a_touched_file_changes_the_state(tmp_path: Path) -> None:
     """Truth: the file's time alone is moved."""
     (tmp_path / "a.py").write_text("x = 1")
-    before = python_source([tmp_path]).state
+    before = python_source([str(tmp_path / "a.py")]).state
     os.utime(tmp_path / "a.py", ns=(0, 0))
-    assert python_source([tmp_path]).state != before
+    assert python_source([str(tmp_path / "a.py")]).state != before
 
 
 def test_files_folders_and_globs_name_text(tmp_path: Path) -> None:
