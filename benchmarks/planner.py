@@ -116,7 +116,13 @@ def draw(random: np.random.Generator, seed: int) -> Truth:
 def observe(truth: Truth, requests: Sequence[Request]) -> list[Observation]:
     return [
         Observation(
-            one.budget, one.params, one.budget / 6 / one.params, one.budget, truth.loss(one), one.seed
+            budget=one.budget,
+            params=one.params,
+            tokens=one.budget / 6 / one.params,
+            flops=one.budget,
+            cost=one.budget,
+            loss=truth.loss(one),
+            seed=one.seed,
         )
         for one in requests
     ]

@@ -20,6 +20,17 @@ MAX_BETWEEN_SAVES_S = 900.0
 """What a killed cell may lose, however long a save takes."""
 
 
+class DamagedCheckpoint(UserError):
+    """A file that is no checkpoint of this model: a disk's fault or a hand's, for none is written in part."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        super().__init__(
+            f"{path} is damaged ({type(error).__name__}); remove it and run the same command again, which trains the "
+            f"cell from its start"
+        )
+        self.path = path
+
+
 @dataclass
 class Progress:
     """How far a cell has come. The batch of a step is a function of the step, so this is all the data state."""
@@ -68,8 +79,7 @@ def load_checkpoint(
 ) -> Progress:
     """Restore `model` and `optimizers` in place; a fresh `Progress` where there is no checkpoint yet.
 
-    UserError where there is none though one `must_exist`, and where the file is damaged: a disk's fault or a hand's,
-    for none is written in part.
+    UserError where there is none though one `must_exist`, DamagedCheckpoint where the file holds something else.
     """
     if not path.exists():
         if must_exist:
@@ -84,7 +94,4 @@ def load_checkpoint(
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # what pickle, zip and torch raise at bytes of chance has no common name
-        raise UserError(
-            f"{path} is damaged ({type(error).__name__}); remove it and run the same command again, which trains the "
-            f"cell from its start"
-        ) from error
+        raise DamagedCheckpoint(path, error) from error

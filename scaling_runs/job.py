@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from fit.errors import UserError
 from models.flops import FLOP_CONVENTIONS, params, train_flops_per_token
+from scaling_runs.checkpoint import DamagedCheckpoint
 from scaling_runs.config import Config
 from scaling_runs.cores import own_cores
 from scaling_runs.data import Corpus, load_corpus
 from scaling_runs.planning import make_plan
 from scaling_runs.report import print_plan, print_problems, say
-from scaling_runs.runtime import Runtime, from_rank_0, joined_ranks, start_runtime
+from scaling_runs.runtime import Runtime, from_rank_0, joined_ranks, start_runtime, wait_for_ranks
 from scaling_runs.spec import CellSpec
-from scaling_runs.store import CellBusy, CellFolder, Store
+from scaling_runs.store import CellBusy, CellFolder, Record, Store
 from scaling_runs.tracking import track_cell
 from scaling_runs.train import Result, train_cell
+from scaling_runs.trunk import Trunk
 
 
 def run_job(config: Config) -> None:
@@ -79,7 +82,7 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
             corpus = load_corpus(spec.corpus, config.data.cache_dir)
             trunk = Store(Path(config.store)).trunk(spec)
             with track_cell(config, spec, runtime) as observe:
-                result = train_cell(spec, corpus, folder, trunk, runtime, observe)
+                result = _trained(spec, corpus, folder, trunk, runtime, observe)
             row = result_row(spec, corpus, result, runtime)
         except Exception as error:
             if runtime.is_main:
@@ -88,6 +91,29 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
         if runtime.is_main:
             folder.write_result(row)
     return row
+
+
+def _trained(
+    spec: CellSpec,
+    corpus: Corpus,
+    folder: CellFolder,
+    trunk: Trunk,
+    runtime: Runtime,
+    observe: Callable[[Record], None],
+) -> Result:
+    """`train_cell`, without the states of its trunk that are damaged: a trunk only saves work."""
+    while True:
+        try:
+            return train_cell(spec, corpus, folder, trunk, runtime, observe)
+        except DamagedCheckpoint as damaged:
+            if damaged.path.parent != trunk.path:
+                raise
+            if runtime.is_main:
+                kept = trunk.set_aside(damaged.path)
+                say(
+                    f"{damaged.path} is damaged, and is now {kept.name}; cell {spec.cell_id} goes on without it"
+                )
+            wait_for_ranks()
 
 
 def _take(folder: CellFolder, runtime: Runtime, held: ExitStack) -> dict[str, Any] | None:

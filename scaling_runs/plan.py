@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from fit.errors import UserError
 from fit.valley import MIN_SIZES
@@ -19,6 +21,7 @@ from scaling_runs.problems import Problem, cell_problems, gpu_problems, grid_pro
 from scaling_runs.recipe import batch_size, resolve
 from scaling_runs.spec import CellSpec, Precision
 
+NO_STATES: Mapping[str, Collection[int]] = MappingProxyType({})
 MAX_TOKENS = 1e16
 """A hundred times all the text that there is: past it something was mistyped."""
 
@@ -90,22 +93,45 @@ def plan_sweep(config: Config, corpus: CorpusSize, precision: Precision) -> Plan
     return on_trunks(Plan(config.sweep.name, tuple(cells), tuple(problems)))
 
 
-def on_trunks(plan: Plan) -> Plan:
-    """The plan with each cell told where it goes on from the trunk that a larger one of its model trains."""
-    forks = {cell.cell_id: cell.spec.trunk_steps for trunk in plan.trunks() for cell in trunk[1:]}
+def on_trunks(plan: Plan, states: Mapping[str, Collection[int]] = NO_STATES) -> Plan:
+    """The plan with each cell told where it goes on from its trunk.
+
+    states: by trunk, steps whose state is there already. The cell of most steps goes on from the last of them before
+    its cooldown, and leaves a state where that of another is to begin; one whose cooldown begins before that of the
+    states from which others go on has to find one of its own.
+    """
+    forks: dict[str, int] = {}
+    for trunk in plan.trunks():
+        there = states.get(trunk[0].spec.trunk_id, ())
+        passed: list[range] = []
+        for cell in trunk:
+            end = cell.spec.trunk_steps
+            if any(end in steps for steps in passed):
+                forks[cell.cell_id] = end
+                continue
+            forks[cell.cell_id] = max((step for step in there if step <= end), default=0)
+            passed.append(range(forks[cell.cell_id] + 1, end + 1))
     cells = (replace(cell, fork_steps=forks.get(cell.cell_id, 0)) for cell in plan.cells)
     return replace(plan, cells=tuple(cells))
 
 
-def launch_order(plan: Plan, cell_s: dict[str, float]) -> list[Cell]:
+def left_of(plan: Plan, finished: Collection[str], states: Mapping[str, Collection[int]]) -> Plan:
+    """The cells that are not `finished`, as `states` of trunks let them go on; what is wrong with them stays said."""
+    open_cells = tuple(cell for cell in plan.cells if cell.cell_id not in finished)
+    return on_trunks(Plan(plan.name, open_cells, ()), states)
+
+
+def launch_order(plan: Plan, cell_s: Mapping[str, float]) -> list[Cell]:
     """Whoever trains a trunk for others first, longest first, then those others in the order of their trunks.
 
     So a state is there when it is wanted, and the last cells to end are short ones.
     """
     longest_first = sorted(plan.cells, key=lambda cell: -cell_s[cell.cell_id])
-    place = {cell.spec.trunk_id: i for i, cell in enumerate(longest_first) if cell.fork_steps == 0}
+    forks = {cell.cell_id for trunk in plan.trunks() for cell in trunk[1:]}
+    place = {cell.spec.trunk_id: i for i, cell in enumerate(longest_first) if cell.cell_id not in forks}
     return sorted(
-        longest_first, key=lambda cell: (cell.fork_steps > 0, cell.fork_steps and place[cell.spec.trunk_id])
+        longest_first,
+        key=lambda cell: (cell.cell_id in forks, cell.cell_id in forks and place[cell.spec.trunk_id]),
     )
 
 

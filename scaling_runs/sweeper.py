@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.files import write_json, write_text
 from scaling_runs.monitor import watching
-from scaling_runs.plan import Plan, launch_order
-from scaling_runs.planning import TimedPlan, make_plan
+from scaling_runs.plan import Plan, launch_order, left_of
+from scaling_runs.planning import TimedPlan, make_plan, time_plan
 from scaling_runs.report import duration, print_plan, print_problems, say, totals, what_differs
 from scaling_runs.runtime import from_rank_0, joined_ranks, rank, require_even_shares, wait_for_ranks
 from scaling_runs.store import CellBusy, CellFolder, Store
@@ -67,10 +68,11 @@ def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
             require_even_shares(cell.spec)
         if audit is not None:
             say(audit.cost)
-        plan = _train_planned(config, timed, store, launch, side_by_side)
+        train = Training(config, store, launch, side_by_side)
+        plan = _train_planned(config, timed, store, train)
         if audit is not None:
             say("\nthe audit's cells")
-            _train_plan(audit.timed, store, launch)
+            train(audit.timed)
     if rank() == 0:
         folder = store.sweep_folder(plan.name)
         remove_audit(folder)
@@ -83,33 +85,55 @@ def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
             sys.exit(1)
 
 
-def _train_planned(config: Config, timed: TimedPlan, store: Store, launch: Launch, side_by_side: int) -> Plan:
+def _train_planned(config: Config, timed: TimedPlan, store: Store, train: Training) -> Plan:
     """The whole grid, or round by round what the adaptive planner decides; all that was to be trained."""
     assert config.sweep is not None
     if config.sweep.planner == "adaptive":
-        return train_rounds(
-            config, timed, store, lambda of_round: _train_plan(of_round, store, launch), side_by_side
-        )
-    _train_plan(timed, store, launch)
+        return train_rounds(config, timed, store, train, train.side_by_side)
+    train(timed)
     if rank() == 0:
         (store.sweep_folder(timed.plan.name) / DECISIONS).unlink(missing_ok=True)  # of an adaptive run before
     return timed.plan
 
 
-def _train_plan(timed: TimedPlan, store: Store, launch: Launch) -> None:
-    """Say what is planned, and train what of it is not finished."""
-    plan = timed.plan
-    for cell in plan.cells:
-        require_even_shares(cell.spec)
-    say(totals(timed))
-    if plan.problems:
-        print_problems(timed)
-    if rank() == 0:
+@dataclass(frozen=True)
+class Training:
+    """How a sweep's plans are trained."""
+
+    config: Config
+    store: Store
+    launch: Launch
+    side_by_side: int
+
+    def __call__(self, timed: TimedPlan) -> None:
+        """Say what is planned, and train what of it is not finished."""
+        plan = timed.plan
         for cell in plan.cells:
-            store.add(cell.spec)
-    wait_for_ranks()
-    with watching(store, plan.cells):
-        train_all(store, launch_order(plan, timed.estimate.cell_s), launch)
+            require_even_shares(cell.spec)
+        say(totals(timed))
+        if plan.problems:
+            print_problems(timed)
+        if rank() == 0:
+            for cell in plan.cells:
+                self.store.add(cell.spec)
+        wait_for_ranks()
+        left = self._left(timed)
+        still = {cell.cell_id: cell for cell in left.plan.cells}
+        if left.plan.flops < plan.flops:
+            say(f"of these {totals(left)} are left")
+        with watching(self.store, [still.get(cell.cell_id, cell) for cell in plan.cells]):
+            train_all(self.store, launch_order(left.plan, left.estimate.cell_s), self.launch)
+
+    def _left(self, timed: TimedPlan) -> TimedPlan:
+        """What rank 0 finds unfinished, going on from the states of trunks that it finds."""
+        cells, store = timed.plan.cells, self.store
+        finished = {cell.cell_id for cell in cells if store.cell(cell.cell_id).result() is not None}
+        states = {
+            cell.spec.trunk_id: store.trunk(cell.spec).states() for cell in cells if cell.spec.trunk_steps
+        }
+        left = from_rank_0(left_of(timed.plan, finished, states))
+        assert isinstance(left, Plan)
+        return time_plan(left, timed.corpus, self.config, self.side_by_side)
 
 
 def job_of(arguments: Sequence[str], cell_id: str) -> list[str]:

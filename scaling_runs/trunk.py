@@ -6,6 +6,7 @@ nearest to its own cooldown, or from nothing. Its result is the same, bit for bi
 
 trunks/<trunk_id>/
     forks.json       steps at which cooldowns begin
+    began.json       the step that its last holder went on from
     <step>.pt        the state after so many steps, and the curve up to there
     .lock            held by the process that trains the trunk
 """
@@ -44,6 +45,12 @@ class Trunk:
         """The last step up to `step` whose state is there; 0 where there is none."""
         return max((there for there in self.states() if there <= step), default=0)
 
+    def set_aside(self, state: Path) -> Path:
+        """Take a state that can't be read out of use; where it is kept."""
+        kept = state.with_name(f"{state.name}.damaged")
+        state.replace(kept)
+        return kept
+
     def forks(self) -> list[int]:
         """Steps at which cooldowns begin."""
         try:
@@ -57,6 +64,17 @@ class Trunk:
         if step not in forks:
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(self.path / "forks.json", sorted([*forks, step]))
+
+    def began_at(self) -> int:
+        """The step that whoever holds the trunk, or held it last, went on from."""
+        try:
+            return int(read_json(self.path / "began.json"))
+        except FileNotFoundError:
+            return 0
+
+    def begin_at(self, step: int) -> None:
+        """Tell those that wait where its holder goes on from."""
+        write_json(self.path / "began.json", step)
 
     def keep_last(self) -> None:
         """Drop every state but the last, from which a larger budget may go on; nothing while another run trains it."""
@@ -74,8 +92,9 @@ class Trunk:
     def claimed(self, up_to: int, wait: bool) -> Iterator[bool]:
         """Whether the body is to train this trunk on behalf of others too; what it holds, it holds to its end.
 
-        Where another process trains it, waits until that one has passed `up_to` or has ended; with `wait` false, leaves
-        it be. The one that is waited for never waits, so no two wait for each other.
+        Where another process trains it, waits until that one has passed `up_to` or has ended; with `wait` false, or
+        where that one went on from beyond `up_to`, leaves it be. The one that is waited for never waits, so no two
+        wait for each other.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
@@ -85,7 +104,7 @@ class Trunk:
                     lock.acquire(timeout=0)
                     break
                 except Timeout:
-                    if not wait:
+                    if not wait or self.began_at() >= up_to:
                         break
                     time.sleep(LOOK_EVERY_S)
             yield lock.is_locked
@@ -116,6 +135,7 @@ class Branch:
                 found = self.trunk.nearest(end)
                 there = self.trunk.states()
                 if mine:
+                    self.trunk.begin_at(max(found, done))
                     self._asked = {step for step in self.trunk.forks() if step <= end and step not in there}
             found = self.runtime.agree(found)
             yield found if found > done else 0

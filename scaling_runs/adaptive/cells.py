@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -37,25 +38,36 @@ class Foundry:
         assert self.config.sweep is not None
         return self.config.sweep
 
-    def space(self) -> Space:
-        """What the planner may choose from."""
-        return Space(
-            sizes=lambda budget: tuple(self.shapes(budget)),
-            cost=lambda request: float(self.cell(request).spec.flops),
-        )
+    def space(self, earlier: Iterable[Request] = ()) -> Space:
+        """What the planner may choose from, after the rounds that asked for `earlier` cells."""
+        states = self.states(earlier)
+
+        def cost(request: Request) -> float:
+            alone = Plan(self.sweep.name, (self.cell(request),), ())
+            return on_trunks(alone, states).flops
+
+        return Space(sizes=lambda budget: tuple(self.shapes(budget)), cost=cost)
+
+    def states(self, earlier: Iterable[Request]) -> dict[str, set[int]]:
+        """By trunk, the steps whose state finished cells have left: each the one before its own cooldown."""
+        left: dict[str, set[int]] = defaultdict(set)
+        for spec in (self.cell(request).spec for request in earlier):
+            if spec.trunk_steps:
+                left[spec.trunk_id].add(spec.trunk_steps)
+        return left
 
     def cell(self, request: Request) -> Cell:
         shape = self.shapes(request.budget)[request.params]
         return plan_cell(self.config, shape, request.budget, request.seed, self.corpus, self.precision)
 
-    def plan(self, requests: Iterable[Request]) -> Plan:
-        """The cells of `requests`, in their order, and what is wrong with them."""
+    def plan(self, requests: Iterable[Request], earlier: Iterable[Request] = ()) -> Plan:
+        """The cells of `requests`, in their order, going on from what `earlier` ones left; what is wrong with them."""
         cells = tuple(map(self.cell, requests))
         problems: list[Problem] = []
         for budget in dict.fromkeys(cell.budget for cell in cells):
             problems += gpu_problems([cell for cell in cells if cell.budget == budget], self.sweep, budget)
         problems += [problem for cell in cells for problem in cell_problems(cell)]
-        return on_trunks(Plan(self.sweep.name, cells, tuple(problems)))
+        return on_trunks(Plan(self.sweep.name, cells, tuple(problems)), self.states(earlier))
 
     def shapes(self, budget: float) -> dict[int, Shape]:
         """By params, ascending. UserError where `budget` trains none of the ladder's."""

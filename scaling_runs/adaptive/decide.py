@@ -48,7 +48,7 @@ def _ledger(
     observations: Sequence[Observation], failed: Set[Request], settings: Settings, space: Space
 ) -> Ledger:
     done = {Request(one.budget, one.params, one.seed) for one in observations}
-    spent = sum(one.flops for one in observations)
+    spent = sum(one.cost for one in observations)
     return Ledger(space, done | failed, settings.max_flops - spent)
 
 

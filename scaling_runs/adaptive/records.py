@@ -34,6 +34,8 @@ class Observation:
     """As the ladder counts them, without the input embedding."""
     tokens: float
     flops: float
+    cost: float
+    """FLOPs that were spent on it: less than `flops` where it went on from a trunk that others had trained."""
     loss: float
     """Nats a token."""
     seed: int

@@ -43,21 +43,22 @@ def train_rounds(
     same decisions. A cell that fails is asked for once a run.
     """
     foundry = Foundry(config, first.corpus, first.plan.cells[0].spec.precision)
-    settings, space = settings_of(foundry.sweep), foundry.space()
+    settings = settings_of(foundry.sweep)
     folder = store.sweep_folder(first.plan.name)
     asked: list[Request] = []
     observations: list[Observation] = []
     failed: set[Request] = set()
     decisions: list[Decision] = []
     while True:
-        decision = from_rank_0(decide(observations, failed, settings, space) if rank() == 0 else None)
+        mine = decide(observations, failed, settings, foundry.space(asked)) if rank() == 0 else None
+        decision = from_rank_0(mine)
         assert isinstance(decision, Decision)
         decisions.append(decision)
         _tell(decision, len(decisions), foundry, folder, decisions)
         if decision.stop is not None:
             break
+        plan = foundry.plan(decision.requests, asked)
         asked += decision.requests
-        plan = foundry.plan(decision.requests)
         if from_rank_0(any(store.cell(cell.cell_id).result() is None for cell in plan.cells)):
             train(time_plan(plan, first.corpus, config, side_by_side))
         finished = from_rank_0(_finished(plan.cells, decision.requests, store))
@@ -90,6 +91,7 @@ def _finished(cells: Sequence[Cell], requests: Sequence[Request], store: Store) 
                     params=request.params,
                     tokens=float(result["tokens"]),
                     flops=float(result["flops"]),
+                    cost=float(cell.trained_flops),
                     loss=float(result["loss"]),
                     seed=request.seed,
                 )

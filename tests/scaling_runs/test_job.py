@@ -28,6 +28,7 @@ from scaling_runs.sweeper import to_csv
 from scaling_runs.train import CellFailed, Result
 from tests.configs import config_of
 from tests.scaling_runs.conftest import RealText, spec_for
+from tests.scaling_runs.test_trunk import wsd
 
 CONTRACT_1 = (
     "flops params tokens loss seed run_id width depth heads kv_heads mlp_width vocab_size params_all "
@@ -176,6 +177,21 @@ def test_a_damaged_checkpoint_is_why_its_cell_failed(text: RealText, short: Cell
     with pytest.raises(UserError, match=r"checkpoint\.pt is damaged"):
         run_cell(folder, quiet(text, tmp_path))
     assert str(folder.checkpoint) in (folder.failure() or "")
+
+
+def test_a_state_of_the_trunk_that_is_damaged_costs_time_and_nothing_else(
+    text: RealText, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Truth: the same cell without any state; the bytes are kept under another name."""
+    spec = wsd(text, 60)
+    row = run_cell(Store(tmp_path / "alone").add(spec), quiet(text, tmp_path / "alone"))
+    store = Store(tmp_path / "store")
+    folder, trunk = store.add(spec), store.trunk(spec)
+    trunk.state(30).write_bytes(b"no state")
+    again = run_cell(folder, quiet(text, tmp_path / "store"))
+    assert again["loss"] == row["loss"]
+    assert (trunk.path / "30.pt.damaged").read_bytes() == b"no state"
+    assert "30.pt is damaged, and is now 30.pt.damaged" in capsys.readouterr().out
 
 
 def test_a_dry_run_of_one_cell_trains_nothing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from random import Random
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from fit.errors import UserError
 from models.flops import params, train_flops_per_token
 from scaling_runs.cell import Cell
-from scaling_runs.plan import CorpusSize, Plan, launch_order, plan_single, plan_sweep, require_law
+from scaling_runs.plan import CorpusSize, Plan, launch_order, left_of, plan_single, plan_sweep, require_law
 from tests.configs import LOCAL_CORPUS, SWEEPS, config_of, plan_of
 
 SMALL_SWEEPS = ["isoflop_small", "isoflop_tiny"]
@@ -288,6 +289,48 @@ def test_whoever_trains_a_trunk_is_launched_before_those_that_fork_from_it(
     trunks = [cell.spec.trunk_id for cell in first]
     places = [trunks.index(cell.spec.trunk_id) for cell in ordered[len(first) :]]
     assert places == sorted(places)
+
+
+def simulated_steps(cells: Sequence[Cell], states: set[int]) -> dict[str, int]:
+    """Steps that each cell of one trunk trains, by letting one after the other train, most steps first, each leaving
+    a state where the cooldown of any is to begin."""
+    there, trained = set(states), {}
+    for cell in sorted(cells, key=lambda cell: -cell.spec.steps):
+        start = max((step for step in there if step <= cell.spec.trunk_steps), default=0)
+        trained[cell.cell_id] = cell.spec.steps - start
+        there |= {
+            one.spec.trunk_steps for one in cells if start < one.spec.trunk_steps <= cell.spec.trunk_steps
+        }
+    return trained
+
+
+@given(st.data())
+def test_what_is_left_goes_on_from_the_states_that_are_there(forked: Plan, data: st.DataObject) -> None:
+    """Truth: the training itself, simulated; whatever is finished and whichever states are in the store."""
+    cells = forked.cells
+    finished = data.draw(st.sets(st.sampled_from([cell.cell_id for cell in cells])))
+    ends = {cell.spec.trunk_id: cell.spec.trunk_steps for cell in cells}
+    states = {
+        trunk: data.draw(
+            st.sets(
+                st.integers(1, end)
+                | st.sampled_from([cell.spec.trunk_steps for cell in cells if cell.spec.trunk_id == trunk]),
+                max_size=3,
+            )
+        )
+        for trunk, end in ends.items()
+    }
+    left = left_of(forked, finished, states)
+    assert {cell.cell_id for cell in left.cells} == {cell.cell_id for cell in cells} - finished
+    for trunk in left.trunks():
+        expected = simulated_steps(trunk, states[trunk[0].spec.trunk_id])
+        assert {cell.cell_id: cell.trained_steps for cell in trunk} == expected
+    seconds = dict.fromkeys((cell.cell_id for cell in cells), 1.0)
+    assert {cell.cell_id for cell in launch_order(left, seconds)} == {cell.cell_id for cell in left.cells}
+
+
+def test_with_nothing_in_the_store_all_is_left(forked: Plan) -> None:
+    assert left_of(forked, (), {}).cells == forked.cells
 
 
 def test_budgets_that_round_to_one_cell_have_one_place_in_a_trunk() -> None:

@@ -194,6 +194,18 @@ def test_a_state_that_is_damaged_is_named(text: RealText, tmp_path: Path) -> Non
         train_cell(spec, text.corpus, CellFolder(tmp_path / "cell"), store.trunk(spec), CPU, nothing)
 
 
+def test_a_cell_does_not_wait_for_who_goes_on_from_beyond_its_cooldown(
+    text: RealText, tmp_path: Path
+) -> None:
+    """Truth: the holder's first step: it will never leave a state that lies before that."""
+    small, trunk = wsd(text, 40), Trunk(tmp_path)
+    torch.save({}, trunk.path / "48.pt")
+    with Branch(trunk, wsd(text, 100), CPU).climb(0) as fork:
+        assert fork == 48
+        with Branch(trunk, small, CPU).climb(0) as none:
+            assert none == 0
+
+
 def test_a_state_that_vanished_is_no_fresh_start(text: RealText, tmp_path: Path) -> None:
     """Truth: weights that were trained must not go on from step 0 in silence."""
     store, spec = Store(tmp_path), wsd(text, 60)

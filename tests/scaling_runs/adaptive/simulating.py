@@ -49,7 +49,13 @@ def loss(request: Request, noise: float = 0.0) -> float:
 def observed(requests: Sequence[Request], noise: float = 0.0) -> list[Observation]:
     return [
         Observation(
-            one.budget, one.params, one.budget / 6 / one.params, one.budget, loss(one, noise), one.seed
+            budget=one.budget,
+            params=one.params,
+            tokens=one.budget / 6 / one.params,
+            flops=one.budget,
+            cost=one.budget,
+            loss=loss(one, noise),
+            seed=one.seed,
         )
         for one in requests
     ]

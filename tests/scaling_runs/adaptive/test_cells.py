@@ -59,3 +59,18 @@ def test_by_default_it_may_spend_what_the_grid_would() -> None:
     sweep = config_of(*ADAPTIVE).sweep
     assert sweep is not None
     assert settings_of(sweep).max_flops == pytest.approx(4 * (1e10 + 1.5e10 + 2.2e10))
+
+
+def test_a_cell_costs_what_its_trunk_does_not_spare_it() -> None:
+    """Truth: steps: from the cooldown of the smaller budget's cell of the same model; another model starts anew."""
+    made = foundry("recipe=wsd")
+    shared = sorted(set(made.space().sizes(1e10)) & set(made.space().sizes(1.5e10)))
+    small, large = Request(1e10, shared[0], 0), Request(1.5e10, shared[0], 0)
+    spec = made.cell(large).spec
+    spared = made.cell(small).spec.trunk_steps
+    assert made.space().cost(large) == spec.flops
+    after = made.space([small])
+    assert after.cost(large) == spec.flops // spec.steps * (spec.steps - spared)
+    other = Request(1.5e10, shared[1], 0)
+    assert after.cost(other) == made.cell(other).spec.flops
+    assert made.plan([large], [small]).flops == after.cost(large)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from fit.valley import AXES
 from scaling_runs.adaptive.decide import decide
 from scaling_runs.adaptive.knowledge import learn
-from scaling_runs.adaptive.records import Observation, Request, Space
+from scaling_runs.adaptive.records import Request, Space
 from tests.scaling_runs.adaptive.simulating import (
     BUDGETS,
     LADDER,
@@ -67,10 +68,7 @@ def test_a_budget_with_two_sizes_left_is_filled() -> None:
 def test_a_parabola_that_opens_downward_is_widened_on_both_sides() -> None:
     """Truth: losses that are turned upside down."""
     had = grid(0.3, 3.0)
-    runs = [
-        Observation(one.budget, one.params, one.tokens, one.flops, 12 - one.loss, one.seed)
-        for one in observed(had)
-    ]
+    runs = [dataclasses.replace(one, loss=12 - one.loss) for one in observed(had)]
     action = decide(runs, frozenset(), settings_for(), SPACE).actions[0]
     below, above = sorted(one.params for one in action.requests)
     assert action.kind == "widen"
