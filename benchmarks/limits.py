@@ -24,27 +24,36 @@ def shape_limit_s(spec: CellSpec) -> float:
 
 def _products_s(spec: CellSpec) -> float:
     """Each layer's and the head's: outputs, inputs' gradients, weights' gradients."""
-    shape, tokens, dtype = spec.shape, spec.batch_tokens, dtype_of(spec)
-    width, mlp = shape.width, shape.mlp_width
-    products = {
-        (width, 3 * width): shape.depth,
-        (width, width): shape.depth,
-        (width, 2 * mlp): shape.depth,
-        (mlp, width): shape.depth,
-        (width, shape.vocab_size): 1,
+    return sum(times * _product_s(spec, inner, outer) for (inner, outer), times in products_of(spec).items())
+
+
+def products_of(spec: CellSpec) -> dict[tuple[int, int], int]:
+    """(inner, outer) sides of a step's products, and how often each comes."""
+    shape = spec.shape
+    return {
+        (shape.width, 3 * shape.width): shape.depth,
+        (shape.width, shape.width): shape.depth,
+        (shape.width, 2 * shape.mlp_width): shape.depth,
+        (shape.mlp_width, shape.width): shape.depth,
+        (shape.width, shape.vocab_size): 1,
     }
-    total = 0.0
-    for (inner, outer), times in products.items():
-        x, weight, dy = (
-            torch.randn(size, dtype=dtype) for size in [(tokens, inner), (outer, inner), (tokens, outer)]
-        )
-        y, dx, dw = torch.empty_like(dy), torch.empty_like(x), torch.empty_like(weight)
-        total += times * (
-            _seconds(lambda x=x, w=weight, y=y: torch.mm(x, w.T, out=y))
-            + _seconds(lambda d=dy, w=weight, o=dx: torch.mm(d, w, out=o))
-            + _seconds(lambda d=dy, x=x, o=dw: torch.mm(d.T, x, out=o))
-        )
-    return total
+
+
+def _product_s(spec: CellSpec, inner: int, outer: int) -> float:
+    x, weight, dy = operands(spec, inner, outer)
+    y, dx, dw = torch.empty_like(dy), torch.empty_like(x), torch.empty_like(weight)
+    return (
+        seconds(lambda: torch.mm(x, weight.T, out=y))
+        + seconds(lambda: torch.mm(dy, weight, out=dx))
+        + seconds(lambda: torch.mm(dy.T, x, out=dw))
+    )
+
+
+def operands(spec: CellSpec, inner: int, outer: int, *stack: int) -> tuple[torch.Tensor, ...]:
+    """Inputs (…, T, inner), weights (…, outer, inner) and outputs' gradients (…, T, outer) of one product."""
+    tokens, dtype = spec.batch_tokens, dtype_of(spec)
+    sizes = (tokens, inner), (outer, inner), (tokens, outer)
+    return tuple(torch.randn(*stack, *size, dtype=dtype) for size in sizes)
 
 
 def _attention_s(spec: CellSpec) -> float:
@@ -57,7 +66,7 @@ def _attention_s(spec: CellSpec) -> float:
     def both() -> None:
         torch.autograd.grad(F.scaled_dot_product_attention(q, k, v, is_causal=True), (q, k, v), dy)
 
-    return shape.depth * _seconds(both)
+    return shape.depth * seconds(both)
 
 
 def _native_attention_s(spec: CellSpec) -> float:
@@ -72,7 +81,7 @@ def _native_attention_s(spec: CellSpec) -> float:
     for schedule in native.schedules.values():
         calls = [call for call in schedule.calls if name_of(call).startswith("attention")]
         chunks = spec.recipe.batch_size / len(native.schedules) / schedule.sizes.rows
-        total += chunks * sum(_seconds(call, before=lambda: _refill(schedule)) for call in calls)  # noqa: B023
+        total += chunks * sum(seconds(call, before=lambda: _refill(schedule)) for call in calls)  # noqa: B023
     return total
 
 
@@ -92,7 +101,7 @@ def dtype_of(spec: CellSpec) -> torch.dtype:
     return torch.bfloat16 if spec.precision == "bf16" else torch.float32
 
 
-def _seconds(call: Callable[[], object], before: Callable[[], object] = lambda: None) -> float:
+def seconds(call: Callable[[], object], before: Callable[[], object] = lambda: None) -> float:
     """The median of a few calls."""
     before()
     call()

@@ -70,7 +70,7 @@ def main() -> None:
     results = []
     for width in options.widths:
         specs = {
-            (precision, recipe): _spec(corpus, width, recipe, precision)
+            (precision, recipe): spec_of_width(corpus, width, recipe, precision)
             for precision in PRECISIONS
             for recipe in ("adamw", "muon")
         }
@@ -86,7 +86,7 @@ def main() -> None:
     print(json.dumps({"benchmark": "step", "results": results}))
 
 
-def _spec(corpus: Corpus, width: int, recipe: str, precision: Precision) -> CellSpec:
+def spec_of_width(corpus: Corpus, width: int, recipe: str, precision: Precision) -> CellSpec:
     """The cell of `width` at the budget whose expected optimum it is, in the batch that `recipe=cosine` has there."""
     sweep = config_of("sweep=isoflop_small").sweep
     assert sweep is not None
@@ -179,7 +179,7 @@ def _profile(widths: list[int], corpus: Corpus) -> None:
     """Where the time of our own steps goes, with Muon."""
     for width in widths:
         for precision in PRECISIONS:
-            spec = _spec(corpus, width, "muon", precision)
+            spec = spec_of_width(corpus, width, "muon", precision)
             shares = where_time_goes(spec, corpus)
             print(
                 f"{spec.shape.name}, {precision}, {spec.batch_tokens} tokens a step: "
