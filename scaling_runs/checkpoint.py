@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,6 +13,7 @@ from torch.optim import Optimizer
 
 from fit.errors import UserError
 from scaling_runs.files import whole_file
+from scaling_runs.places import is_local
 
 SAVE_EVERY_S = 20.0
 MAX_SAVE_SHARE = 0.02
@@ -86,7 +88,8 @@ def load_checkpoint(
             raise UserError(f"{path} is gone, which another run has removed; run the same command again")
         return Progress()
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        source = path if is_local(path) else io.BytesIO(path.read_bytes())
+        state = torch.load(source, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)

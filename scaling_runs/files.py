@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from fit.errors import UserError
+from scaling_runs.places import is_local
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write that takes the name `path` once it is whole and on the disk.
 
-    It has a temporary name in the same folder until then. Where the body fails it goes, and what `path` held stays.
+    It has a temporary name in the same folder until then. Where the body fails it goes, and what `path` held stays. At
+    a URL, where an object is whole or not there, it is sent when the body has ended.
     """
+    if not is_local(path):
+        with tempfile.TemporaryFile() as file:
+            yield file
+            file.seek(0)
+            with path.open("wb") as target:
+                shutil.copyfileobj(file, target)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -31,8 +42,33 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+@contextmanager
+def appending(path: Path) -> Iterator[Callable[[str], None]]:
+    """A function that adds a line to `path`, which is in the file once it returns.
+
+    An object at a URL can't be added to: it is sent anew with each line.
+    """
+    if is_local(path):
+        with path.open("a", buffering=1) as file:
+
+            def write(line: str) -> None:
+                file.write(line + "\n")
+
+            yield write
+        return
+    lines = [path.read_text()] if path.exists() else []
+
+    def send(line: str) -> None:
+        lines.append(line + "\n")
+        path.write_text("".join(lines))
+
+    yield send
+
+
 def remove_abandoned(folder: Path) -> None:
     """Remove what processes that were killed while they wrote into `folder` have left half-written."""
+    if not is_local(folder):
+        return
     for temporary in folder.glob(".*.tmp"):
         temporary.unlink(missing_ok=True)
 

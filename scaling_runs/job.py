@@ -32,7 +32,7 @@ def run_job(config: Config) -> None:
 
 
 def _run_job(config: Config) -> None:
-    store = Store(Path(config.store))
+    store = Store.at(config.store)
     if config.cell is not None:
         run_cell(store.cell(config.cell), config)
         return
@@ -80,7 +80,7 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
             held.enter_context(own_cores(config.threads))
         try:
             corpus = load_corpus(spec.corpus, config.data.cache_dir)
-            trunk = Store(Path(config.store)).trunk(spec)
+            trunk = Store.at(config.store).trunk(spec)
             with track_cell(config, spec, runtime) as observe:
                 result = _trained(spec, corpus, folder, trunk, runtime, observe)
             row = result_row(spec, corpus, result, runtime)

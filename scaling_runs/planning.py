@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from scaling_runs.data.config import BYTES
 from scaling_runs.data.prepare import find_prepared, prepare
 from scaling_runs.data.tokens import BYTE_SEPARATOR
 from scaling_runs.estimate import Estimate, estimate_plan
+from scaling_runs.places import require_place
 from scaling_runs.plan import CorpusSize, Plan, plan_single, plan_sweep, require_law
 from scaling_runs.precision import chosen_precision
 from scaling_runs.runtime import PREPARING_TIMEOUT, from_rank_0, rank, wait_for_ranks
@@ -34,7 +34,7 @@ def make_plan(config: Config, side_by_side: int = 1) -> TimedPlan:
 
     UserError where no plan can be made, or its results not be kept.
     """
-    _require_folder(config.store)
+    require_place(config.store, writable=False)
     corpus = _corpus_size(config)
     plan = _planned(config, corpus, side_by_side)
     adaptive = config.sweep is not None and config.sweep.planner == "adaptive"
@@ -42,7 +42,7 @@ def make_plan(config: Config, side_by_side: int = 1) -> TimedPlan:
         require_law(plan)
     found = time_plan(plan, corpus, config, side_by_side)
     if not config.dry_run and rank() == 0:
-        _require_writable(config.store)
+        require_place(config.store, writable=True)
     return found
 
 
@@ -86,27 +86,6 @@ def _corpus_size(config: Config) -> CorpusSize:
     Batches(corpus, config.model.seq_len, 1, config.seed)  # is there a batch, and a validation set?
     validation_windows(corpus, config.model.seq_len, config.val_tokens)
     return CorpusSize.of(corpus)
-
-
-def _require_folder(store: str) -> None:
-    """UserError where a file stands in the way of the store's folder, which a dry run does not make."""
-    there = next(path for path in (Path(store), *Path(store).parents) if path.exists())
-    if not there.is_dir():
-        raise UserError(
-            f"store '{store}' can't be made, or written to ('{there}' is a file); choose another folder"
-        )
-
-
-def _require_writable(store: str) -> None:
-    """Make the store's folder. UserError where nothing can be kept in it."""
-    try:
-        Path(store).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=store):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"store '{store}' can't be made, or written to ({error.strerror}); choose another folder"
-        ) from error
 
 
 def _declared(config: Config) -> CorpusSize:

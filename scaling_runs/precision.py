@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from models.native.library import kernels
 from scaling_runs.config import Config
@@ -29,7 +28,7 @@ def chosen_precision(config: Config, plan_in: Callable[[Precision], Plan], side_
     if default_precision() == "bf16":
         return "bf16"
     plans = {precision: plan_in(precision) for precision in ("fp32", "bf16")}
-    begun = [precision for precision, plan in plans.items() if _begun(plan, Store(Path(config.store)))]
+    begun = [precision for precision, plan in plans.items() if _begun(plan, Store.at(config.store))]
     if begun:
         return begun[0]  # type: ignore[return-value]
     if world_size() > 1 or config.threads > 1 or not _has_bf16_products() or kernels("bf16") is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fit.isoflop import IsoflopFit
 from models.flops import train_flops_per_token
 from scaling_runs.cell import Cell
@@ -29,7 +27,7 @@ def say(text: str) -> None:
 def print_plan(timed: TimedPlan, config: Config) -> None:
     """Every cell, the totals, and what is wrong with the plan."""
     plan, estimate = timed.plan, timed.estimate
-    store = Store(Path(config.store))
+    store = Store.at(config.store)
     for budget in plan.budgets:
         say(f"\nbudget {budget:.3g} FLOPs\n{CELL_HEADER}")
         for cell in (cell for cell in plan.cells if cell.budget == budget):

@@ -16,15 +16,15 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
 from fit.errors import UserError
-from scaling_runs.files import read_json, remove_abandoned, write_json, write_text
+from scaling_runs.files import appending, read_json, remove_abandoned, write_json, write_text
+from scaling_runs.locks import Held, holding
+from scaling_runs.places import place
 from scaling_runs.spec import CellSpec, spec_from_dict, spec_json
 from scaling_runs.trunk import Trunk
 
@@ -108,18 +108,14 @@ class CellFolder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the cell against other processes; CellBusy where one has it."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise CellBusy(
-                f"cell '{self.path.name}' is being trained by another process; wait for its end and start again"
-            ) from None
-        try:
+        with ExitStack() as held:
+            try:
+                held.enter_context(holding(self.path / ".lock"))
+            except Held:
+                raise CellBusy(
+                    f"cell '{self.path.name}' is being trained by another process; wait for its end and start again"
+                ) from None
             yield
-        finally:
-            lock.release()
 
     @contextmanager
     def metrics(
@@ -139,11 +135,11 @@ class CellFolder:
         for record in kept:
             then(record)
         last_heartbeat = -math.inf
-        with self.metrics_file.open("a", buffering=1) as file:
+        with appending(self.metrics_file) as write_line:
 
             def append(record: Record) -> None:
                 nonlocal last_heartbeat
-                file.write(json.dumps(record, allow_nan=False) + "\n")
+                write_line(json.dumps(record, allow_nan=False))
                 if "flops" in record and time.monotonic() - last_heartbeat > PROGRESS_EVERY_S:
                     write_json(
                         self.path / "progress.json", {"step": record["step"], "flops": record["flops"]}
@@ -183,6 +179,12 @@ class Store:
     """All cells under one root; sweeps that plan the same cell share it."""
 
     root: Path
+    """A folder, or a URL as `places.place` makes it a path."""
+
+    @classmethod
+    def at(cls, url: str) -> Store:
+        """The store that `store=URL` names."""
+        return cls(place(url))
 
     def cell(self, cell_id: str) -> CellFolder:
         return CellFolder(self.root / "cells" / cell_id)

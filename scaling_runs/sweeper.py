@@ -26,10 +26,18 @@ from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.files import write_json, write_text
 from scaling_runs.monitor import watching
+from scaling_runs.places import ONE_PROCESS, protocol, staged
 from scaling_runs.plan import Plan, launch_order, left_of
 from scaling_runs.planning import TimedPlan, make_plan, time_plan
 from scaling_runs.report import duration, print_plan, print_problems, say, totals, what_differs
-from scaling_runs.runtime import from_rank_0, joined_ranks, rank, require_even_shares, wait_for_ranks
+from scaling_runs.runtime import (
+    from_rank_0,
+    joined_ranks,
+    rank,
+    require_even_shares,
+    wait_for_ranks,
+    world_size,
+)
 from scaling_runs.store import CellBusy, CellFolder, Store
 from scaling_runs.tracking import sync_command, track_sweep
 
@@ -52,6 +60,11 @@ def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
         raise UserError(
             f"cell={config.cell} is for one cell, and sweep={config.sweep.name} trains all of its own; leave one out"
         )
+    if protocol(config.store) == ONE_PROCESS and (side_by_side > 1 or world_size() > 1):
+        raise UserError(
+            f"store '{config.store}' lives in one process, and cells are trained in others; add hydra/launcher=basic, "
+            f"or name a store that all of them see"
+        )
     started = time.monotonic()
     with joined_ranks():
         timed = make_plan(config, side_by_side)
@@ -63,7 +76,7 @@ def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
             if audit is not None:
                 print_audit(audit, config)
             return
-        store = Store(Path(config.store))
+        store = Store.at(config.store)
         for cell in audit.timed.plan.cells if audit is not None else ():
             require_even_shares(cell.spec)
         if audit is not None:
@@ -74,13 +87,13 @@ def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
             say("\nthe audit's cells")
             train(audit.timed)
     if rank() == 0:
-        folder = store.sweep_folder(plan.name)
-        remove_audit(folder)
-        whole = conclude(config, plan, store, wall_s=time.monotonic() - started)
-        if audit is not None:
-            rows = labelled(audit.audit, table_rows(audit.timed.plan, store))
-            write_text(folder / "audit.csv", to_csv(rows))
-            whole = conclude_audit(audit.audit, rows, folder) and whole
+        with staged(store.sweep_folder(plan.name)) as folder:
+            remove_audit(folder)
+            whole = conclude(config, plan, store, folder, wall_s=time.monotonic() - started)
+            if audit is not None:
+                rows = labelled(audit.audit, table_rows(audit.timed.plan, store))
+                write_text(folder / "audit.csv", to_csv(rows))
+                whole = conclude_audit(audit.audit, rows, folder) and whole
         if not whole:
             sys.exit(1)
 
@@ -203,9 +216,11 @@ def _todo(store: Store, cells: Sequence[Cell], ended: set[str]) -> list[str]:
     return todo
 
 
-def conclude(config: Config, plan: Plan, store: Store, wall_s: float) -> bool:
-    """Write the run table, the fit and the figure, print the report; whether nothing is missing from it."""
-    folder = store.sweep_folder(plan.name)
+def conclude(config: Config, plan: Plan, store: Store, folder: Path, wall_s: float) -> bool:
+    """Write the run table, the fit and the figure, print the report; whether nothing is missing from it.
+
+    folder: the sweep's, or the local one that stands for it.
+    """
     names = ("runs.csv", "fit.json", "isoflop.png", "summary.txt")
     table, fit_json, figure, report = (folder / name for name in names)
     rows = table_rows(plan, store)
@@ -234,7 +249,11 @@ def conclude(config: Config, plan: Plan, store: Store, wall_s: float) -> bool:
     training_s = sum(row["wall_s"] or 0 for row in rows)
     write_json(folder / "sweep.json", {"wall_s": wall_s, "training_s": training_s, "flops": plan.flops})
     say(f"\n{duration(wall_s)} for this run, {duration(training_s)} of training in all cells")
-    say("files: " + ", ".join(str(path) for path in (table, fit_json, figure, report) if path.exists()))
+    home = store.sweep_folder(plan.name)
+    say(
+        "files: "
+        + ", ".join(str(home / path.name) for path in (table, fit_json, figure, report) if path.exists())
+    )
     if (command := sync_command(config)) is not None:
         say(f"to see the curves on W&B: {command}")
     return not failed and fit_json.exists()

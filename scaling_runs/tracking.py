@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from scaling_runs.config import Config, TrackingConfig
+from scaling_runs.places import is_local, place
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import Record
@@ -27,7 +28,9 @@ def group_of(config: Config) -> str:
 
 
 def wandb_folder(config: Config) -> Path:
-    return Path(config.store) / group_of(config) / "wandb"
+    """W&B writes into a folder: that of the store, or beside the prepared data where the store is a URL."""
+    root = place(config.store)
+    return (root if is_local(root) else Path(config.data.cache_dir)) / group_of(config) / "wandb"
 
 
 @contextmanager

@@ -19,9 +19,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from scaling_runs.files import read_json, remove_abandoned, write_json
+from scaling_runs.locks import Held, holding
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 
@@ -48,7 +47,7 @@ class Trunk:
     def set_aside(self, state: Path) -> Path:
         """Take a state that can't be read out of use; where it is kept."""
         kept = state.with_name(f"{state.name}.damaged")
-        state.replace(kept)
+        state.rename(kept)
         return kept
 
     def forks(self) -> list[int]:
@@ -81,11 +80,11 @@ class Trunk:
         if not self.path.exists():
             return
         try:
-            with FileLock(self.path / ".lock", timeout=0):
+            with holding(self.path / ".lock"):
                 remove_abandoned(self.path)
                 for step in self.states()[:-1]:
                     self.state(step).unlink(missing_ok=True)
-        except Timeout:
+        except Held:
             return
 
     @contextmanager
@@ -97,19 +96,18 @@ class Trunk:
         wait for each other.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
-        try:
+        with ExitStack() as held:
+            mine = False
             while not self.state(up_to).exists():
                 try:
-                    lock.acquire(timeout=0)
+                    held.enter_context(holding(self.path / ".lock"))
+                    mine = True
                     break
-                except Timeout:
+                except Held:
                     if not wait or self.began_at() >= up_to:
                         break
                     time.sleep(LOOK_EVERY_S)
-            yield lock.is_locked
-        finally:
-            lock.release()
+            yield mine
 
 
 class Branch:

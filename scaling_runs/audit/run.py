@@ -51,7 +51,7 @@ def make_audit(config: Config, sweep: TimedPlan, side_by_side: int) -> TimedAudi
 
 def print_audit(audit: TimedAudit, config: Config) -> None:
     """Every cell, and what they cost."""
-    store = Store(Path(config.store))
+    store = Store.at(config.store)
     for budget in audit.audit.budgets:
         say(f"\naudit of {budget:.3g} FLOPs\n{'change':>10} {CELL_HEADER}")
         for one in audit.audit.cells:
@@ -88,7 +88,7 @@ def conclude_audit(audit: Audit, rows: Rows, folder: Path) -> bool:
     write_json(record, audit_to_dict(study))
     training_s = sum(row["wall_s"] or 0 for row in rows)
     say(f"\n{text}\n\n{duration(training_s)} of training in the audit's cells")
-    say(f"files: {', '.join(str(folder / name) for name in FILES)}")
+    say(f"files, beside the run table: {', '.join(FILES)}")
     return all(row["status"] == "finished" for row in rows)
 
 

@@ -99,8 +99,8 @@ def test_a_sweep_that_obeys_a_law_finds_it(
     """Truth: N*(C) = 1e-2·C^0.55, which the losses are made of."""
     for cell in plan.cells:
         finish(store, cell)
-    assert conclude(config_of(*SWEEP, f"store={tmp_path}"), plan, store, wall_s=61) is True
     folder = tmp_path / "isoflop_tiny"
+    assert conclude(config_of(*SWEEP, f"store={tmp_path}"), plan, store, folder, wall_s=61) is True
     law = json.loads((folder / "fit.json").read_text())["laws"]["params"]
     assert law["exponent"] == pytest.approx(0.55, abs=1e-6)
     assert law["coefficient"] == pytest.approx(1e-2, rel=1e-4)
@@ -116,11 +116,11 @@ def test_a_report_that_no_longer_holds_is_taken_away(
     config = config_of(*SWEEP, f"store={tmp_path}")
     for cell in plan.cells:
         finish(store, cell)
-    assert conclude(config, plan, store, wall_s=1)
+    assert conclude(config, plan, store, store.sweep_folder(plan.name), wall_s=1)
     capsys.readouterr()
     for cell in plan.cells:
         finish(store, cell, loss=2.0 - cell.params * 1e-9)  # the larger the better: no minimum inside
-    assert conclude(config, plan, store, wall_s=1) is False
+    assert conclude(config, plan, store, store.sweep_folder(plan.name), wall_s=1) is False
     left = {path.name for path in (tmp_path / "isoflop_tiny").iterdir()}
     assert left == {"runs.csv", "sweep.json"}
     out = capsys.readouterr().out

@@ -63,7 +63,7 @@ def test_the_audit_follows_the_fit_on_the_screen_and_in_the_summary(
     assert summary.startswith("the fit\n\nThe audit:")
     assert summary.removeprefix("the fit\n") in out
     assert "24s of training in the audit's cells" in out
-    assert f"files: {run.folder / 'audit.csv'}, {run.folder / 'audit.json'}\n" in out
+    assert "files, beside the run table: audit.csv, audit.json\n" in out
     assert read_json(run.folder / "audit.json")["cells"] == 16
 
 

@@ -1,0 +1,102 @@
+"""Who has a cell, or a trunk: a file lock in a folder, a lease at a URL.
+
+A file lock goes with its process. An object store has none, so there a lease is an object that only one can create
+(fsspec's exclusive mode; on S3 a conditional write), which its holder renews and which lapses where it no longer does.
+Each lease has a number, and a lapsed one is taken over by creating the next: of two that try, one fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from scaling_runs.places import is_local
+
+LEASE_S = 120.0
+"""A lease that was not renewed for so long has lapsed; clocks of hosts may differ by a fraction of it."""
+RENEW_EVERY_S = 20.0
+
+
+class Held(Exception):
+    """Another has it."""
+
+
+@contextmanager
+def holding(path: Path) -> Iterator[None]:
+    """Hold the lock named `path` while the body runs. Held where another has it."""
+    if not is_local(path):
+        with _lease(path):
+            yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise Held(str(path)) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _lease(path: Path) -> Iterator[None]:
+    mine = _create(path)
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(RENEW_EVERY_S):
+            with suppress(
+                Exception
+            ):  # a store that is away for a moment is asked again; past LEASE_S it has lapsed
+                mine.write_text(_content())
+
+    renewing = threading.Thread(target=renew, daemon=True)
+    renewing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        renewing.join()
+        mine.unlink(missing_ok=True)
+
+
+def _create(path: Path) -> Path:
+    """The lease's own object. Held where there is one that has not lapsed, or another was quicker."""
+    there = sorted(int(one.name.rpartition(".")[2]) for one in path.parent.glob(f"{path.name}.*"))
+    last = there[-1] if there else 0
+    if there and not _lapsed(path.with_name(f"{path.name}.{last}")):
+        raise Held(str(path))
+    mine = path.with_name(f"{path.name}.{last + 1}")
+    try:
+        with mine.open("xb") as file:
+            file.write(_content().encode())
+    except FileExistsError:
+        raise Held(str(path)) from None
+    for number in there:
+        path.with_name(f"{path.name}.{number}").unlink(missing_ok=True)
+    return mine
+
+
+def _lapsed(lease: Path) -> bool:
+    try:
+        return float(json.loads(lease.read_text())["until"]) < time.time()
+    except ValueError:  # created and not yet written, or cut off in between
+        return time.time() - lease.stat().st_mtime > LEASE_S
+    except FileNotFoundError:
+        return True  # given back since it was listed
+
+
+def _content() -> str:
+    owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    return json.dumps({"owner": owner, "until": time.time() + LEASE_S})

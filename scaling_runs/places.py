@@ -1,0 +1,109 @@
+"""Where a store is: a folder, or any URL that fsspec reads and writes, such as s3://bucket/results.
+
+A folder is a `pathlib.Path`. A URL is a `UPath` of universal_pathlib, which acts as one: the store is written once.
+Only three things differ, and each has its own home: whole files (`files.py`), locks (`locks.py`) and the table, fit
+and figure of a sweep, which are made in a local folder and sent (`staged`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from fit.errors import UserError
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "s3": {
+        "config_kwargs": {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 3}},
+    },
+}
+"""Of a protocol's file system, beside what fsspec's own configuration says: a host that is not there is soon told."""
+ONE_PROCESS = "memory"
+
+
+def protocol(url: str) -> str:
+    """What stands before ://; nothing for a folder."""
+    return url.partition("://")[0] if "://" in url else ""
+
+
+def place(url: str) -> Path:
+    """The folder or URL as a path. UserError where what reads such a URL is not installed, or nothing does."""
+    kind = protocol(url)
+    if kind in ("", "file", "local"):
+        return Path(url.partition("://")[2] if kind else url)
+    try:
+        from upath import UPath
+
+        # listings of a moment ago are no answer to what is done
+        path = UPath(url, use_listings_cache=False, **OPTIONS.get(kind, {}))
+        path.fs.protocol  # noqa: B018 - the file system's own package is imported here
+        return cast(Path, path)
+    except ImportError as error:
+        raise UserError(
+            f"store '{url}' needs a package that is not installed ({error}); pip install universal_pathlib and, for "
+            f"s3://, s3fs"
+        ) from None
+    except ValueError as error:
+        raise UserError(
+            f"store '{url}' can't be understood ({error}); give a folder or a URL of fsspec"
+        ) from None
+
+
+def is_local(path: Path) -> bool:
+    return isinstance(path, Path)
+
+
+def require_place(url: str, *, writable: bool) -> None:
+    """UserError where a store can't be reached, or with `writable` not be written to; a folder is made then."""
+    root = place(url)
+    if is_local(root):
+        there = next(path for path in (root, *root.parents) if path.exists())
+        if not there.is_dir():
+            raise UserError(
+                f"store '{url}' can't be made, or written to ('{there}' is a file); choose another folder"
+            )
+    try:
+        if not writable:
+            root.exists()
+            return
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / f".probe-{uuid.uuid4().hex}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except Exception as error:  # each protocol's client has errors of its own
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0] or type(error).__name__
+        if is_local(root):
+            raise UserError(
+                f"store '{url}' can't be made, or written to ({reason}); choose another folder"
+            ) from error
+        raise UserError(
+            f"store '{url}' can't be reached, or written to ({reason}); check its name, endpoint and credentials"
+        ) from error
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """A local folder that stands for `folder`: itself, or a copy of it whose files are sent when the body ends."""
+    if is_local(folder):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        local = Path(temporary) / folder.name
+        local.mkdir()
+        before = {path.name for path in folder.iterdir() if path.is_file()} if folder.exists() else set()
+        for name in before:
+            (local / name).write_bytes((folder / name).read_bytes())
+        try:
+            yield local
+        finally:
+            after = {path.name for path in local.iterdir() if path.is_file()}
+            for name in after:
+                with (local / name).open("rb") as source, (folder / name).open("wb") as target:
+                    shutil.copyfileobj(source, target)
+            for name in before - after:
+                (folder / name).unlink()

@@ -1,0 +1,226 @@
+"""A store at a URL does what one in a folder does: in memory, by file://, and what is said where it can't be."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fit.errors import UserError
+from scaling_runs import checkpoint, locks
+from scaling_runs.files import appending, read_json, whole_file, write_json, write_text
+from scaling_runs.job import run_cell
+from scaling_runs.locks import Held, holding
+from scaling_runs.places import is_local, place, require_place, staged
+from scaling_runs.store import CellBusy, Store
+from scaling_runs.sweeper import run_sweep
+from scaling_runs.train import TrainStep
+from tests.configs import config_of
+from tests.scaling_runs.conftest import RealText
+from tests.scaling_runs.test_job import quiet
+from tests.scaling_runs.test_train import KilledError
+from tests.scaling_runs.test_trunk import wsd
+
+pytest.importorskip("upath", reason="universal_pathlib is optional")
+CLOCKS = ("wall_s", "tokens_per_s", "mfu")
+
+
+@pytest.fixture
+def url() -> str:
+    return f"memory://{uuid.uuid4().hex}"
+
+
+@given(st.from_regex(r"[a-z/._-]{1,20}", fullmatch=True))
+def test_what_is_no_url_is_the_folder_that_it_names(name: str) -> None:
+    """Truth: pathlib's own path; file:// is the same folder."""
+    assert place(name) == Path(name)
+    assert place(f"file://{name}") == Path(name)
+    assert is_local(place(name))
+
+
+def test_a_file_that_fails_half_way_leaves_the_old_one(url: str) -> None:
+    """Truth: the bytes that were there, and no other object."""
+    path = place(url) / "cells" / "a.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(TypeError), whole_file(path) as file:
+        file.write("half")  # type: ignore[arg-type]
+    assert read_json(path) == {"a": 1}
+    assert [one.name for one in path.parent.iterdir()] == ["a.json"]
+
+
+def test_a_line_is_there_once_it_is_written(url: str) -> None:
+    """Truth: the lines, also of a file that is opened again."""
+    path = place(url) / "curve.jsonl"
+    for line in ("one", "two"):
+        with appending(path) as write:
+            write(line)
+            assert path.read_text().endswith(f"{line}\n")
+    assert path.read_text() == "one\ntwo\n"
+
+
+def test_one_alone_holds_a_lease(url: str) -> None:
+    """Truth: another is refused while it is held, and let in after; nothing of it stays."""
+    path = place(url) / ".lock"
+    with holding(path), pytest.raises(Held), holding(path):
+        pass
+    with holding(path):
+        pass
+    assert not list(path.parent.glob("*"))
+
+
+@pytest.mark.parametrize(("after_s", "free"), [(60, False), (-1, True)])
+def test_a_lease_whose_holder_died_lapses(url: str, after_s: float, free: bool) -> None:
+    """Truth: what a holder leaves that no longer renews it, before its time and after."""
+    path = place(url) / ".lock"
+    left = {"owner": "gone", "until": time.time() + after_s}
+    write_text(path.with_name(".lock.3"), json.dumps(left))
+    if free:
+        with holding(path):
+            assert [one.name for one in path.parent.iterdir()] == [".lock.4"]
+    else:
+        with pytest.raises(Held), holding(path):
+            pass
+
+
+def test_of_many_that_take_over_a_lapsed_lease_no_two_have_it_together(url: str) -> None:
+    """Truth: who is inside, counted by eight that start at once."""
+    path = place(url) / ".lock"
+    write_text(path.with_name(".lock.1"), json.dumps({"owner": "gone", "until": 0}))
+    start, counting = threading.Barrier(8), threading.Lock()
+    inside, most, entered = 0, 0, 0
+
+    def take() -> None:
+        nonlocal inside, most, entered
+        start.wait()
+        try:
+            with holding(path):
+                with counting:
+                    inside, entered = inside + 1, entered + 1
+                    most = max(most, inside)
+                time.sleep(0.05)
+                with counting:
+                    inside -= 1
+        except Held:
+            return
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert entered >= 1
+
+
+def test_a_lease_is_renewed_while_it_is_held(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Truth: its time, read at the store."""
+    monkeypatch.setattr(locks, "RENEW_EVERY_S", 0.01)
+    path = place(url) / ".lock"
+    with holding(path):
+        first = json.loads(path.with_name(".lock.1").read_text())["until"]
+        deadline = time.monotonic() + 10
+        while json.loads(path.with_name(".lock.1").read_text())["until"] == first:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_files_that_are_made_in_a_folder_are_sent(url: str) -> None:
+    """Truth: one that was there and stays, one that changes, one that goes and one that is new."""
+    folder = place(url) / "sweep"
+    for name in ("stays", "changes", "goes"):
+        write_text(folder / name, name)
+    with staged(folder) as local:
+        assert is_local(local)
+        assert local.name == "sweep"
+        (local / "changes").write_text("changed")
+        (local / "goes").unlink()
+        (local / "new").write_text("new")
+    told = {one.name: one.read_text() for one in folder.iterdir()}
+    assert told == {"stays": "stays", "changes": "changed", "new": "new"}
+
+
+def test_a_folder_stands_for_itself(tmp_path: Path) -> None:
+    with staged(tmp_path) as local:
+        assert local is tmp_path
+
+
+def test_a_cell_at_a_url_is_that_of_a_folder_and_goes_on_after_a_kill(
+    text: RealText, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: result and curve of the same cell in a folder, undisturbed; it leaves its trunk's state at the URL."""
+    monkeypatch.setattr(checkpoint, "SAVE_EVERY_S", -1.0)
+    spec = wsd(text, 60)
+    undisturbed = Store(tmp_path).add(spec)
+    row = run_cell(undisturbed, quiet(text, tmp_path))
+    step_fn, kills = TrainStep.__call__, {30}
+
+    def dying(self: TrainStep, windows: object, step: int) -> object:
+        if step in kills:
+            kills.remove(step)
+            raise KilledError
+        return step_fn(self, windows, step)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TrainStep, "__call__", dying)
+    store = Store.at(url)
+    folder, config = store.add(spec), config_of(*text.options, "tracking=off", f"store={url}")
+    with pytest.raises(KilledError):
+        run_cell(folder, config)
+    assert folder.checkpoint.exists()
+    again = run_cell(folder, config)
+    assert [again[name] for name in row if name not in CLOCKS] == [
+        row[name] for name in row if name not in CLOCKS
+    ]
+    assert [r["step"] for r in folder.curve()] == [r["step"] for r in undisturbed.curve()]
+    assert store.trunk(spec).states() == [spec.trunk_steps]
+    assert folder.status() == "finished"
+
+
+def test_a_cell_that_another_trains_at_a_url_is_busy(url: str, text: RealText) -> None:
+    folder = Store.at(url).add(wsd(text, 60))
+    folder.begin_attempt()
+    with folder.lock():
+        assert folder.busy()
+        with pytest.raises(CellBusy, match="being trained by another process"), folder.lock():
+            pass
+    assert not folder.busy()
+
+
+def test_a_store_in_memory_is_refused_where_cells_have_processes_of_their_own() -> None:
+    """Truth: what one process keeps in memory no other sees."""
+    config = config_of("sweep=isoflop_tiny", "store=memory://x")
+    with pytest.raises(UserError, match=r"lives in one process.*hydra/launcher=basic"):
+        run_sweep(config, lambda cells: [None] * len(cells), side_by_side=2)
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        ("nonsense://x/y", "nonsense://x/y' (can't be understood|needs a package)"),
+        ("gs://bucket/x", "pip install universal_pathlib"),
+    ],
+)
+def test_a_url_that_nothing_reads_is_refused(store: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        require_place(store, writable=False)
+
+
+def test_without_the_package_for_urls_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Truth: an import that fails."""
+    real = builtins.__import__
+
+    def without(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "upath":
+            raise ModuleNotFoundError("No module named 'upath'")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UserError, match=r"No module named 'upath'.*pip install universal_pathlib"):
+        place("s3://bucket/x")
