@@ -17,6 +17,7 @@ import hydra
 from omegaconf import DictConfig
 
 from scaling_runs.config import register, typed
+from scaling_runs.stopping import save_and_stop_when_asked
 from scaling_runs.usage import (
     plain_errors,
     ranks_end_at_once,
@@ -41,6 +42,7 @@ def main(config: DictConfig) -> None:
 if __name__ == "__main__":
     with ranks_end_at_once(), plain_errors():
         stop_as_by_ctrl_c()
+        save_and_stop_when_asked()
         refuse_misread(sys.argv[1:])
         ranks_replace_launchers()
         main()

@@ -127,6 +127,8 @@ class Config:
     store: str = "results"
     """Where cells and sweeps are kept."""
     dry_run: bool = False
+    detach: bool = False
+    """Submit a sweep's cells to the launcher's cluster and return; the same command without it concludes the sweep."""
     audit: bool = False
     """After a sweep, train some of its cells again with learning rates and batch off by 2x: how far would the exponent
     move?"""
@@ -157,6 +159,10 @@ class Config:
         if self.audit and self.sweep is not None and self.sweep.planner == "adaptive":
             raise UserError(
                 "audit=true needs the whole plan beforehand, which sweep.planner=adaptive does not have; leave one out"
+            )
+        if self.detach and self.sweep is not None and self.sweep.planner == "adaptive":
+            raise UserError(
+                "detach=true leaves a sweep whose next cells sweep.planner=adaptive has still to decide; leave one out"
             )
         if self.audit and self.sweep is None:
             raise UserError(

@@ -59,7 +59,7 @@ def estimate_plan(plan: Plan, config: Config, side_by_side: int) -> Estimate:
             f"{config.sweep.gpus} x {hardware} at {TYPICAL_MFU:.0%} of its bf16 peak, one cell after another"
         )
         return Estimate(cell_s, sum(cell_s.values()), 1, basis)
-    side_by_side = min(side_by_side, len(plan.cells), workers())
+    side_by_side = max(1, min(side_by_side, len(plan.cells), workers()))
     seconds_a_cell = _Trials(config.threads, Path(config.data.cache_dir) / TRIALS)
     cell_s = {cell.cell_id: seconds_a_cell(cell) for cell in plan.cells}
     precisions = " and ".join(sorted({cell.spec.precision for cell in plan.cells}))

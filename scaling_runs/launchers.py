@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import os
 
+from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
 from fit.errors import UserError
+from scaling_runs.config import Config
+
+
+def require_detaching(config: Config, launcher: Launcher) -> None:
+    """UserError where a sweep is to be left to a launcher that trains in processes of its own."""
+    if config.detach and not getattr(launcher, "detaches", False):
+        raise UserError(
+            "detach=true leaves the cells to a cluster's queue, which this launcher has none of; add "
+            "hydra/launcher=slurm, or leave it out"
+        )
 
 
 def cells_at_once(launcher: DictConfig) -> int:

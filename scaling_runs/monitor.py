@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from scaling_runs.cell import Cell
-from scaling_runs.report import duration
+from scaling_runs.numbers import duration
 from scaling_runs.runtime import rank
 from scaling_runs.store import Store
 

@@ -6,6 +6,7 @@ from fit.isoflop import IsoflopFit
 from models.flops import train_flops_per_token
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
+from scaling_runs.numbers import count, duration, number
 from scaling_runs.plan import Plan
 from scaling_runs.planning import TimedPlan
 from scaling_runs.runtime import rank
@@ -91,32 +92,6 @@ def print_problems(timed: TimedPlan) -> None:
     say(f"\n{number(len(problems), 'problem')} with this plan" + (":" if problems else ""))
     for problem in problems:
         say(f"  {problem.code} at {problem.budget:.3g} FLOPs: {problem.text}")
-
-
-def number(things: int, noun: str) -> str:
-    """1 cell, 2 cells."""
-    return f"{things} {noun}{'s' * (things != 1)}"
-
-
-def count(value: float) -> str:
-    """1,234,567 as 1.23M: three digits, of 1 to 999 of a unit."""
-    for size, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
-        if value >= 0.9995 * size:
-            return f"{value / size:.3g}{suffix}"
-    return f"{value:.0f}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as 45s, 3m20s, 2h05m, 3.4d or 2.1y."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    if whole < 48 * 3600:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-    days = seconds / 86400
-    return f"{days:.1f}d" if days < 730 else f"{days / 365.25:.1f}y"
 
 
 def what_differs(config: Config, plan: Plan, fit: IsoflopFit) -> str:

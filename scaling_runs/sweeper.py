@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.files import write_json, write_text
 from scaling_runs.monitor import watching
+from scaling_runs.numbers import duration
 from scaling_runs.places import ONE_PROCESS, protocol, staged
 from scaling_runs.plan import Plan, launch_order, left_of
 from scaling_runs.planning import TimedPlan, make_plan, time_plan
-from scaling_runs.report import duration, print_plan, print_problems, say, totals, what_differs
+from scaling_runs.report import print_plan, print_problems, say, totals, what_differs
 from scaling_runs.runtime import (
     from_rank_0,
     joined_ranks,
@@ -39,6 +40,7 @@ from scaling_runs.runtime import (
     world_size,
 )
 from scaling_runs.store import CellBusy, CellFolder, Store
+from scaling_runs.sweep_record import write_plan
 from scaling_runs.tracking import sync_command, track_sweep
 
 Launch = Callable[[Sequence[str]], Sequence[BaseException | None]]
@@ -86,6 +88,12 @@ def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
         if audit is not None:
             say("\nthe audit's cells")
             train(audit.timed)
+    if config.detach:
+        say(
+            f"submitted; python -m scaling_runs status {plan.name} store={config.store} says how it stands, and the "
+            f"same command without detach=true waits for the rest and fits"
+        )
+        return
     if rank() == 0:
         with staged(store.sweep_folder(plan.name)) as folder:
             remove_audit(folder)
@@ -117,6 +125,9 @@ class Training:
     store: Store
     launch: Launch
     side_by_side: int
+    planned: dict[str, Cell] = field(default_factory=dict)
+    """All cells so far: of an adaptive sweep's rounds, and of an audit."""
+    cell_s: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, timed: TimedPlan) -> None:
         """Say what is planned, and train what of it is not finished."""
@@ -129,6 +140,9 @@ class Training:
         if rank() == 0:
             for cell in plan.cells:
                 self.store.add(cell.spec)
+            self.planned.update((cell.cell_id, cell) for cell in plan.cells)
+            self.cell_s.update(timed.estimate.cell_s)
+            write_plan(self.store.sweep_folder(plan.name), self.planned.values(), self.cell_s)
         wait_for_ranks()
         left = self._left(timed)
         still = {cell.cell_id: cell for cell in left.plan.cells}
@@ -171,6 +185,8 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
             for cell_id, error in zip(batch, launch(batch), strict=True):
                 _record(store.cell(cell_id), error)
             ended.update(batch)
+        except UserError:
+            raise  # nobody died: the launcher can't launch as it is told to
         except Exception as error:  # each launcher has its own way to say that a worker died
             in_the_works = [
                 cell_id for cell_id in batch if _begun_since(store.cell(cell_id), attempts[cell_id])

@@ -20,6 +20,7 @@ from scaling_runs.data import Batches, Corpus, validation_windows
 from scaling_runs.optim import build_optimizers, set_lr
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
+from scaling_runs.stopping import Preempted, asked
 from scaling_runs.store import FINAL_LOSS, CellFolder, Record
 from scaling_runs.trunk import Branch, Trunk
 
@@ -121,6 +122,11 @@ def train_cell(
                     if runtime.is_main:
                         save_checkpoint(folder.checkpoint, model, optimizers, progress)
                     saves.saved(started_at)
+            if stop_is_due(runtime, meter.due(progress.step)):
+                progress.wall_s = time.monotonic() - clock
+                if runtime.is_main:
+                    save_checkpoint(folder.checkpoint, model, optimizers, progress)
+                raise Preempted
             if branch.asks_for(progress.step):
                 state = Progress(progress.step, forked_at=progress.step, curve=folder.curve())
                 save_checkpoint(trunk.state(progress.step), model, optimizers, state)
@@ -132,6 +138,13 @@ def train_cell(
         record(meter.place(spec.steps) | {"val_loss_probe": probe.loss, FINAL_LOSS: final.loss})
     trained_tokens = (spec.steps - progress.forked_at) * spec.batch_tokens
     return Result(loss=final.loss, loss_se=final.se, wall_s=wall_s, trained_tokens=trained_tokens)
+
+
+def stop_is_due(runtime: Runtime, together: bool) -> bool:
+    """Whether the process was asked to save and end; ranks ask each other where they meet anyway."""
+    if runtime.world_size == 1:
+        return asked()
+    return together and runtime.agree(asked())
 
 
 class TrainStep:

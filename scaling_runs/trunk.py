@@ -18,11 +18,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scaling_runs.files import read_json, remove_abandoned, write_json
 from scaling_runs.locks import Held, holding
-from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
+
+if TYPE_CHECKING:
+    from scaling_runs.runtime import Runtime
 
 LOOK_EVERY_S = 0.25
 

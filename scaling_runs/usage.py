@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fit.errors import UserError
+from scaling_runs.stopping import EXIT_CODE, Preempted
 
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 """Read before `plain_errors` sets it."""
@@ -86,6 +87,8 @@ def plain_errors() -> Iterator[None]:
         sys.exit(2)
     except KeyboardInterrupt as interrupt:
         _tell("\n" * sys.stderr.isatty() + "interrupted; run the same command again to go on from here")
+        if isinstance(interrupt, Preempted):
+            sys.exit(EXIT_CODE)
         sys.exit(128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT))
 
 
@@ -106,7 +109,7 @@ def refuse_misread(arguments: Sequence[str]) -> None:
         name, _, value = argument.lstrip("-").partition("=")
         name = name.replace("-", "_")
         if argument.startswith("--") and name.partition(".")[0] in _keys(""):
-            example = {"": "true" if name in ("dry_run", "audit") else "VALUE"}.get(value, value)
+            example = {"": "true" if name in ("dry_run", "audit", "detach") else "VALUE"}.get(value, value)
             raise UserError(
                 f"'{argument}' can't be read; options are written without dashes, as in {name}={example}"
             )

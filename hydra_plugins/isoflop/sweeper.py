@@ -20,7 +20,7 @@ class IsoflopSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from scaling_runs.config import typed
-        from scaling_runs.launchers import cells_at_once
+        from scaling_runs.launchers import cells_at_once, require_detaching
 
         self.config = config
         self.settings = typed(config)  # before the launcher, which loads torch: what is wrong is told at once
@@ -28,6 +28,8 @@ class IsoflopSweeper(Sweeper):
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
+
+        require_detaching(self.settings, self.launcher)
 
     def sweep(self, arguments: list[str]) -> None:
         from scaling_runs.usage import refuse_lists

@@ -12,9 +12,10 @@ from scaling_runs.adaptive.records import Decision, Observation, Request, Settin
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.files import read_json, write_json
+from scaling_runs.numbers import number
 from scaling_runs.plan import Plan
 from scaling_runs.planning import TimedPlan, time_plan
-from scaling_runs.report import number, say
+from scaling_runs.report import say
 from scaling_runs.runtime import from_rank_0, rank
 from scaling_runs.store import Store
 

@@ -10,7 +10,7 @@ from fit.statistics import student
 from fit.valley import AXES, Axis
 from scaling_runs.audit.effect import MAX_MOVE, AuditedBudget, Effect, Move, Verdict
 from scaling_runs.audit.study import Study
-from scaling_runs.report import count
+from scaling_runs.numbers import count
 
 SCHEMA = 1
 BEST = "best tried"

@@ -14,8 +14,9 @@ from scaling_runs.audit.report import audit_to_dict, render_audit
 from scaling_runs.audit.study import Rows, study_audit
 from scaling_runs.config import Config
 from scaling_runs.files import write_json, write_text
+from scaling_runs.numbers import duration
 from scaling_runs.planning import TimedPlan, time_plan
-from scaling_runs.report import CELL_HEADER, cell_line, duration, say, totals
+from scaling_runs.report import CELL_HEADER, cell_line, say, totals
 from scaling_runs.store import Store
 
 FILES = ("audit.csv", "audit.json")

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from models.flops import train_flops_per_token
 from scaling_runs.estimate import Estimate
+from scaling_runs.numbers import count, duration
 from scaling_runs.planning import TimedPlan
-from scaling_runs.report import count, duration, print_plan, print_problems, say, totals, trunk_graph
+from scaling_runs.report import print_plan, print_problems, say, totals, trunk_graph
 from scaling_runs.store import Store
 from tests.configs import LOCAL_CORPUS, config_of, plan_of
 

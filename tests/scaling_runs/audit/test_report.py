@@ -15,7 +15,7 @@ from scaling_runs.audit.effect import MAX_MOVE, Effect, Move, Noise
 from scaling_runs.audit.report import BEST, audit_to_dict, render_audit
 from scaling_runs.audit.study import Study
 from scaling_runs.cell import Cell
-from scaling_runs.report import count
+from scaling_runs.numbers import count
 from tests.scaling_runs.audit.conftest import trained
 
 

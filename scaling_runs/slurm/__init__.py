@@ -1,0 +1,1 @@
+"""`hydra/launcher=slurm`: cells as jobs of a Slurm cluster."""

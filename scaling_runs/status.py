@@ -1,0 +1,98 @@
+"""How a sweep stands, read off its store by whoever asks: no plan is made, no data opened, no torch loaded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fit.errors import UserError
+from scaling_runs.numbers import duration
+from scaling_runs.places import place
+from scaling_runs.store import CellFolder, Status, Store
+from scaling_runs.sweep_record import PlannedCell, read_plan
+
+MOST_LINES = 20
+"""Of cells that run, and of those that failed."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One cell, and how it stands."""
+
+    cell: PlannedCell
+    status: Status
+    share: float
+    """Of its FLOPs that are spent."""
+    reason: str = ""
+    """Why it failed."""
+
+
+def standings(store: Store, cells: Sequence[PlannedCell]) -> list[Standing]:
+    """Of each cell, by one look into its folder."""
+    return [_standing(store.cell(cell.cell_id), cell) for cell in cells]
+
+
+def _standing(folder: CellFolder, cell: PlannedCell) -> Standing:
+    status = folder.status()
+    if status == "finished":
+        return Standing(cell, status, 1.0)
+    if status == "waiting":
+        return Standing(cell, status, 0.0)
+    spared = cell.spec_flops - cell.flops
+    share = max(0.0, folder.progress_flops() - spared) / cell.flops
+    if status == "failed":
+        return Standing(cell, status, share, (folder.failure() or "no reason is recorded").splitlines()[0])
+    return Standing(cell, "running" if folder.busy() else "waiting", share)
+
+
+def render(name: str, found: Sequence[Standing]) -> str:
+    """What `python -m scaling_runs status` prints."""
+    counts = Counter(one.status for one in found)
+    flops = sum(one.cell.flops for one in found)
+    done = sum(one.share * one.cell.flops for one in found)
+    first = (
+        f"{name}: {len(found)} cells: {counts['finished']} finished, {counts['running']} running, "
+        f"{counts['waiting']} waiting, {counts['failed']} failed; {done / flops:.0%} of {flops:.3g} FLOPs"
+    )
+    left_s = sum((1 - one.share) * one.cell.seconds for one in found if one.status in ("running", "waiting"))
+    if left_s:
+        at_once = max(1, counts["running"])
+        first += f"; about {duration(left_s / at_once)} left, {at_once} at once, by the plan's estimate"
+    lines = [first]
+    for status in ("running", "failed"):
+        of_status = [one for one in found if one.status == status]
+        lines += [f"  {status}: {_line(one)}" for one in of_status[:MOST_LINES]]
+        if len(of_status) > MOST_LINES:
+            lines.append(f"  and {len(of_status) - MOST_LINES} more {status}")
+    if counts["finished"] == len(found):
+        lines.append("the same launch.py command fits and reports, if it has not")
+    return "\n".join(lines)
+
+
+def _line(one: Standing) -> str:
+    cell = one.cell
+    what = f"{cell.budget:.3g} FLOPs, {cell.shape}, seed {cell.seed}, cell {cell.cell_id}"
+    return f"{what}: {one.reason}" if one.reason else f"{what}: {one.share:.0%}"
+
+
+def status_of(sweep: str, store: str) -> str:
+    """UserError where the store has no such sweep."""
+    root = Store.at(store)
+    try:
+        cells = read_plan(root.sweep_folder(sweep))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"sweep '{sweep}' is not in the store '{store}'{_there(place(store))}; start it with launch.py "
+            f"sweep={sweep}, or name its store by store=FOLDER"
+        ) from None
+    return render(sweep, standings(root, cells))
+
+
+def _there(root: Path) -> str:
+    try:
+        names = sorted(path.parent.name for path in root.glob("*/plan.json"))
+    except OSError:
+        return ""
+    return f", which has {', '.join(names)}" if names else ""
