@@ -13,7 +13,7 @@ START_S = 120.0
 SLACK = 2.0
 """Times the estimate: nodes differ, and a job that runs out of time costs a requeue."""
 WARN_S = 60
-"""Seconds before its end that a job is told of it; Slurm may be a minute late."""
+"""Seconds before its end that a job is told of it, or half of a shorter one's; Slurm may be half a minute late."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def header(name: str, log: str, jobs: int, minutes: int, threads: int, options: 
         "partition": options.partition,
         "account": options.account,
         "qos": options.qos,
-        "signal": f"B:USR2@{WARN_S}",
+        "signal": f"B:USR2@{min(WARN_S, 30 * minutes)}",
     }
     lines = [f"#SBATCH --{key}={value}" for key, value in values.items() if value is not None]
     return [*lines, "#SBATCH --requeue", *(f"#SBATCH {flag}" for flag in options.flags)]

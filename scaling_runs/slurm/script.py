@@ -14,6 +14,7 @@ from scaling_runs.slurm.options import SlurmOptions, header
 from scaling_runs.stopping import EXIT_CODE
 
 RUN = """\
+echo "$(date -Is) $(hostname): attempt $((${SLURM_RESTART_COUNT:-0} + 1))"
 ended=0
 told=
 trap 'told=1; kill -USR2 "$child" 2>/dev/null' USR2

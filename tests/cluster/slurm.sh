@@ -23,7 +23,7 @@ start() {
 ClusterName=isoflop
 SlurmctldHost=$host(127.0.0.1)
 AuthType=auth/munge
-AuthInfo=socket=$folder/munge/socket,cred_expire=1
+AuthInfo=socket=$folder/munge/socket,ttl=5,cred_expire=5
 CredType=cred/munge
 SlurmUser=root
 SlurmctldPort=36817

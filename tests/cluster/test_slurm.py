@@ -1,0 +1,172 @@
+"""`hydra/launcher=slurm` on a real Slurm of this machine (slurm.sh): the same run table, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.configs import ROOT
+from tests.launching import Ran, Sweep, grid, launch, launch_warm, reference, rows, start, untimed, wait_for
+
+SCRIPT = Path(__file__).with_name("slurm.sh")
+SLURM = "hydra/launcher=slurm"
+LONG = "sweep.budgets=[1e9,1.5e11]"
+"""Its narrowest cell takes half a minute and more, so that things can happen to it."""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment in which Slurm's commands find the cluster."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        pytest.skip("a Slurm of its own needs root on Debian")
+    folder = str(tmp_path_factory.mktemp("slurm"))
+    environment = {**os.environ, "SLURM_TEST_FOLDER": folder}
+    started = subprocess.run(["bash", str(SCRIPT), "start"], env=environment, capture_output=True, text=True)
+    assert started.returncode == 0, started.stderr
+    try:
+        yield {"SLURM_CONF": started.stdout.strip().partition("=")[2]}
+    finally:
+        slurm("scancel", "--full", "--user=root", cluster={"SLURM_CONF": f"{folder}/slurm.conf"})
+        subprocess.run(["bash", str(SCRIPT), "stop"], env=environment, check=True)
+
+
+def slurm(*command: str, cluster: Mapping[str, str]) -> str:
+    return subprocess.run(command, env={**os.environ, **cluster}, capture_output=True, text=True).stdout
+
+
+def jobs(cluster: Mapping[str, str]) -> dict[str, str]:
+    """ARRAY_NUMBER -> state, of all that Slurm has."""
+    lines = slurm("squeue", "--noheader", "--array", "--format=%i %T", cluster=cluster).splitlines()
+    return dict(line.split() for line in lines)
+
+
+def status(store: Path) -> Ran:
+    done = subprocess.run(
+        [sys.executable, "-m", "scaling_runs", "status", "isoflop_tiny", f"store={store}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def test_a_detached_sweep_is_found_again_and_ends_as_a_local_one(base: Path, cluster: dict[str, str]) -> None:
+    """Truth: the run table of the same sweep on this machine; one array, whose jobs are not submitted twice."""
+    store = base / "slurm-detached"
+    left = launch(*grid(base, store), SLURM, "detach=true", **cluster)
+    assert (left.code, "submitted; python -m scaling_runs status isoflop_tiny" in left.out) == (0, True), left
+    assert not (store / "isoflop_tiny" / "runs.csv").exists()
+    assert len(jobs(cluster)) == 3  # a job a trunk
+    assert re.match(
+        r"isoflop_tiny: 6 cells: \d finished, \d running, \d waiting, 0 failed; ", status(store).out
+    )
+    again = launch(*grid(base, store), SLURM, **cluster)
+    assert again.code == 0, again
+    assert "3 jobs of an earlier run found in Slurm" in again.out
+    assert "Slurm array" not in again.out
+    assert untimed(rows(store)) == untimed(reference(base).rows())
+    assert status(store).out.startswith(
+        "isoflop_tiny: 6 cells: 6 finished, 0 running, 0 waiting, 0 failed; 100%"
+    )
+
+
+def test_whatever_happens_to_its_jobs_and_to_itself_the_table_is_that_of_a_local_run(
+    base: Path, cluster: dict[str, str]
+) -> None:
+    """Truth: the run table of the same sweep on this machine. One job is requeued, one told to end, one runs into its
+    time limit, the sweep's own process is killed and started again."""
+    store, here = base / "slurm-troubled", base / "slurm-local"
+    options = [*grid(base, store), LONG, SLURM, "hydra.launcher.max_minutes=1"]
+    local: list[Ran] = []
+    beside = threading.Thread(
+        target=lambda: local.append(launch_warm(*grid(base, here), LONG, "hydra/launcher=basic"))
+    )
+    first = start(*options, **cluster)
+    wait_for(lambda: "RUNNING" in jobs(cluster).values(), first)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    second = start(*options, **cluster)
+    narrowest, middle = sorted(jobs(cluster))[:2]
+    wait_for(lambda: _is_training(store, width=4), second)
+    slurm("scontrol", "requeue", narrowest, cluster=cluster)
+    wait_for(lambda: _is_training(store, width=8), second)
+    slurm("scancel", "--signal=USR2", "--batch", middle, cluster=cluster)
+    beside.start()
+    out, err = second.communicate(timeout=400)
+    beside.join()
+    assert second.returncode == 0, (out, err)
+    assert local[0].code == 0
+    assert "3 jobs of an earlier run found in Slurm" in out
+    assert untimed(rows(store)) == untimed(rows(here))
+    logs = "".join(path.read_text() for path in sorted((store / "isoflop_tiny" / "logs").iterdir()))
+    assert logs.count("attempt 1\n") == 3
+    assert "attempt 3\n" in logs  # the narrowest: requeued once, and out of time at least once
+    assert logs.count("interrupted; run the same command again") >= 2  # saved and ended as they were told
+
+
+def _is_training(store: Path, width: int) -> bool:
+    """Whether a cell of this width is past its first steps."""
+    sweep = Sweep(Ran(0, "", ""), store)
+    for path in (sweep.store / "cells").glob("*/progress.json"):
+        try:
+            spec, progress = (path.with_name("spec.json").read_text(), path.read_text())
+        except FileNotFoundError:
+            continue
+        if re.search(rf'"width": {width}\b', spec) and not re.search(r'"step": 0\b', progress):
+            return True
+    return False
+
+
+def test_jobs_that_are_cancelled_are_launched_again(base: Path, cluster: dict[str, str]) -> None:
+    """Truth: a local run's table, after `scancel` of everything that was submitted."""
+    store = base / "slurm-cancelled"
+    running = start(*grid(base, store), SLURM, **cluster)
+    wait_for(lambda: "RUNNING" in jobs(cluster).values(), running)
+    slurm("scancel", *jobs(cluster), cluster=cluster)
+    out, err = running.communicate(timeout=240)
+    assert running.returncode == 0, (out, err)
+    assert out.count("Slurm array") >= 2
+    assert untimed(rows(store)) == untimed(reference(base).rows())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["hydra.launcher.partition=nowhere"], "Slurm refuses the jobs: .*nvalid partition"),
+        (["hydra.launcher.gpus=1"], "Slurm refuses the jobs: "),
+        (["hydra.launcher.flags=[constraint=x]"], "hydra.launcher.flags holds 'constraint=x'"),
+        (["hydra.launcher.max_minutes=0"], "hydra.launcher.max_minutes is 0"),
+    ],
+)
+def test_what_the_cluster_does_not_have_is_told_in_one_sentence(
+    base: Path, cluster: dict[str, str], options: list[str], said: str
+) -> None:
+    """Truth: a partition that nobody defined, GPUs that no node has, and options that are none."""
+    ran = launch_warm(*grid(base, base / "slurm-refused"), SLURM, *options, **cluster)
+    assert ran.code == 2
+    assert re.match(f"error: {said}", ran.err), ran.err
+    assert ran.err.count("\n") == 1
+    assert not jobs(cluster)
+
+
+def test_without_slurm_it_says_where_to_start_it(base: Path) -> None:
+    """Truth: a PATH without sbatch."""
+    ran = launch_warm(*grid(base, base / "slurm-missing"), SLURM, PATH=str(Path(sys.executable).parent))
+    assert ran.code == 2
+    assert ran.err.startswith("error: hydra/launcher=slurm needs sbatch, squeue, scontrol on the PATH")
+
+
+def test_only_a_cluster_can_be_left_alone(base: Path) -> None:
+    """Truth: processes of joblib end with the sweep's own."""
+    ran = launch_warm(*grid(base, base / "slurm-detach"), "detach=true")
+    assert ran.code == 2
+    assert ran.err.startswith("error: detach=true leaves the cells to a cluster's queue")
