@@ -19,7 +19,7 @@ from tests.launching import Ran, Sweep, grid, launch, launch_warm, reference, ro
 
 SCRIPT = Path(__file__).with_name("slurm.sh")
 SLURM = "hydra/launcher=slurm"
-LONG = "sweep.budgets=[1e9,1.5e11]"
+LONG = "sweep.budgets=[1e9,1e11]"
 """Its narrowest cell takes half a minute and more, so that things can happen to it."""
 
 
@@ -103,8 +103,11 @@ def test_whatever_happens_to_its_jobs_and_to_itself_the_table_is_that_of_a_local
     beside.start()
     out, err = second.communicate(timeout=400)
     beside.join()
-    assert second.returncode == 0, (out, err)
-    assert local[0].code == 0
+    assert second.returncode == local[0].code, (
+        out,
+        err,
+    )  # 1: its top budget has its minimum at an edge, so no law
+    assert {row["status"] for row in rows(here)} == {"finished"}
     assert "3 jobs of an earlier run found in Slurm" in out
     assert untimed(rows(store)) == untimed(rows(here))
     logs = "".join(path.read_text() for path in sorted((store / "isoflop_tiny" / "logs").iterdir()))
@@ -143,7 +146,7 @@ def test_jobs_that_are_cancelled_are_launched_again(base: Path, cluster: dict[st
     [
         (["hydra.launcher.partition=nowhere"], "Slurm refuses the jobs: .*nvalid partition"),
         (["hydra.launcher.gpus=1"], "Slurm refuses the jobs: "),
-        (["hydra.launcher.flags=[constraint=x]"], "hydra.launcher.flags holds 'constraint=x'"),
+        (["hydra.launcher.flags=[a100]"], "hydra.launcher.flags holds 'a100'"),
         (["hydra.launcher.max_minutes=0"], "hydra.launcher.max_minutes is 0"),
     ],
 )
