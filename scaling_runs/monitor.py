@@ -17,6 +17,8 @@ from scaling_runs.runtime import rank
 from scaling_runs.store import Store
 
 LOOK_EVERY_S = 1.0
+MAX_LOOK_SHARE = 0.05
+"""Of the time: a look at thousands of cells takes long, and is taken seldomer."""
 
 
 @contextmanager
@@ -72,8 +74,11 @@ class _Watch:
             dynamic_ncols=True,
         )
         with bar:
-            while not self.stop.wait(LOOK_EVERY_S):
+            look_s = 0.0
+            while not self.stop.wait(max(LOOK_EVERY_S, look_s / MAX_LOOK_SHARE)):
+                started = time.monotonic()
                 self.show(bar)
+                look_s = time.monotonic() - started
             self.show(bar)
 
     def show(self, bar: tqdm) -> None:
@@ -93,6 +98,9 @@ class _Watch:
         ended = []
         for cell_id, cell in list(self.open.items()):
             folder = self.store.cell(cell_id)
+            status = folder.status()
+            if status == "waiting":
+                continue
             # before the result: a cell that ends drops its progress
             self.begun[cell_id] = max(0.0, folder.progress_flops() - (cell.spec.flops - cell.trained_flops))
             result, failed_at = folder.result(), folder.failed_at()

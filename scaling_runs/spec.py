@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from models.flops import PARAM_CONVENTION_OF, FlopConvention, params, train_flops_per_token
@@ -58,7 +59,7 @@ class CellSpec:
         """Steps that any cell of this trunk begins with: those before the cooldown; 0 where the rate always falls."""
         return 0 if self.recipe.cooldown_steps is None else self.steps - self.recipe.cooldown_steps
 
-    @property
+    @cached_property
     def trunk_id(self) -> str:
         """Names the trunk: a hash of all that determines training, and its curve, before the cooldown."""
         fields = _fields(self)
@@ -67,9 +68,9 @@ class CellSpec:
             fields["recipe"].pop(name, None)
         return _digest(fields)
 
-    @property
+    @cached_property
     def cell_id(self) -> str:
-        """Names the cell's folder: a hash of the whole spec."""
+        """Names the cell's folder: a hash of the whole spec, which is asked for dozens of times and computed once."""
         return _digest(_fields(self))
 
 

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,8 @@ from scaling_runs.trunk import Trunk
 Status = Literal["finished", "failed", "running", "waiting"]
 Record = dict[str, float]
 PROGRESS_EVERY_S = 1.0
+WRITES_AT_ONCE = 16
+"""Files on their way to the disk, each of which is waited for: ten of them take little longer than one."""
 FINAL_LOSS = "val_loss"
 """Only the last record of a curve has it."""
 
@@ -59,6 +63,10 @@ class CellFolder:
     def result(self) -> dict[str, Any] | None:
         return _read_if_there(self.path / "result.json")
 
+    def finished(self) -> bool:
+        """Whether there is a result, which is not read for it."""
+        return (self.path / "result.json").exists()
+
     def failure(self) -> str | None:
         """Why the last attempt failed, in words; None where it did not."""
         record = _read_if_there(self.path / "failure.json")
@@ -72,11 +80,15 @@ class CellFolder:
             return None
 
     def status(self) -> Status:
-        if (self.path / "result.json").exists():
+        try:
+            names = set(os.listdir(self.path))
+        except FileNotFoundError:
+            return "waiting"
+        if "result.json" in names:
             return "finished"
-        if (self.path / "failure.json").exists():
+        if "failure.json" in names:
             return "failed"
-        return "running" if (self.path / "progress.json").exists() else "waiting"
+        return "running" if "progress.json" in names else "waiting"
 
     def attempt(self) -> int | None:
         """When the last attempt began, in nanoseconds of its process's clock; None where there was none."""
@@ -191,12 +203,27 @@ class Store:
 
     def add(self, spec: CellSpec) -> CellFolder:
         """The folder of `spec`, made where it is not there yet; its trunk knows where its cooldown is to begin."""
+        self.add_all([spec])
+        return self.cell(spec.cell_id)
+
+    def add_all(self, specs: Iterable[CellSpec]) -> None:
+        """As `add`, several files at once: each must be on the disk, and thousands one by one would take a minute."""
+        with ThreadPoolExecutor(WRITES_AT_ONCE) as pool:
+            unfinished = [spec for spec in pool.map(self._add_cell, specs) if spec is not None]
+            forks: dict[str, set[int]] = {}
+            trunks = {}
+            for spec in unfinished:
+                if spec.trunk_steps:
+                    trunks[spec.trunk_id] = self.trunk(spec)
+                    forks.setdefault(spec.trunk_id, set()).add(spec.trunk_steps)
+            list(pool.map(lambda trunk_id: trunks[trunk_id].add_forks(forks[trunk_id]), trunks))
+
+    def _add_cell(self, spec: CellSpec) -> CellSpec | None:
+        """The spec, where its cell is not finished."""
         folder = self.cell(spec.cell_id)
         if not (folder.path / "spec.json").exists():
             folder.write_spec(spec)
-        if spec.trunk_steps and folder.result() is None:
-            self.trunk(spec).add_fork(spec.trunk_steps)
-        return folder
+        return None if folder.finished() else spec
 
     def trunk(self, spec: CellSpec) -> Trunk:
         """What the cell has in common with others that differ in their end alone."""

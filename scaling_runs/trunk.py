@@ -14,7 +14,7 @@ trunks/<trunk_id>/
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,19 +53,19 @@ class Trunk:
         state.rename(kept)
         return kept
 
-    def forks(self) -> list[int]:
+    def forks(self) -> set[int]:
         """Steps at which cooldowns begin."""
         try:
-            return list(read_json(self.path / "forks.json"))
+            return set(read_json(self.path / "forks.json"))
         except FileNotFoundError:
-            return []
+            return set()
 
-    def add_fork(self, step: int) -> None:
-        """Ask for the state after `step` steps of whoever trains the trunk."""
+    def add_forks(self, steps: Collection[int]) -> None:
+        """Ask for the states after so many steps of whoever trains the trunk."""
         forks = self.forks()
-        if step not in forks:
+        if not forks >= set(steps):
             self.path.mkdir(parents=True, exist_ok=True)
-            write_json(self.path / "forks.json", sorted([*forks, step]))
+            write_json(self.path / "forks.json", sorted(forks.union(steps)))
 
     def began_at(self) -> int:
         """The step that whoever holds the trunk, or held it last, went on from."""

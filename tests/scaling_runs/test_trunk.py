@@ -157,7 +157,7 @@ def test_who_needs_a_trunk_that_another_trains_waits_until_it_has_passed(
         with second.climb(0) as fork:
             events.append(("second", fork))
 
-    trunk.add_fork(spec.trunk_steps)
+    trunk.add_forks([spec.trunk_steps])
     with first.climb(0) as fork:
         assert fork == 0
         assert first.asks_for(spec.trunk_steps)
@@ -174,7 +174,7 @@ def test_who_needs_a_trunk_that_another_trains_waits_until_it_has_passed(
 def test_ranks_wait_for_nobody(text: RealText, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Truth: a trunk that is held: rank 0 of two begins from what is there, and leaves no state for others."""
     spec, trunk = wsd(text, 60), Trunk(tmp_path)
-    trunk.add_fork(spec.trunk_steps)
+    trunk.add_forks([spec.trunk_steps])
     monkeypatch.setattr(Runtime, "agree", lambda self, mine: mine)
     with trunk.claimed(spec.trunk_steps, wait=False) as held:
         assert held
