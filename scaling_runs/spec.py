@@ -86,11 +86,16 @@ def spec_from_dict(fields: dict[str, Any]) -> CellSpec:
 
 def _fields(spec: CellSpec) -> dict[str, Any]:
     """As a cell's file and its id have them: what has no cooldown says nothing of one, as before there were any."""
-    fields = dataclasses.asdict(spec)
+    fields = _flat(spec) | {"shape": _flat(spec.shape), "recipe": _flat(spec.recipe)}
     for name in ("cooldown_steps", "constant_steps"):
         if fields["recipe"][name] is None:
             del fields["recipe"][name]
     return fields
+
+
+def _flat(record: CellSpec | Shape | Recipe) -> dict[str, Any]:
+    """As `dataclasses.asdict`, which copies every number deeply, in a tenth of the time."""
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
 def _canonical(fields: dict[str, Any]) -> str:
