@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -184,12 +185,17 @@ _claimed: list[tuple[int, FileLock]] = []
 
 
 def _claim_gpu(locks: Path) -> int:
-    """The first GPU that no other worker of this store holds; shared ones in turn where all are held."""
+    """The first GPU of this host that no other worker of this store holds; shared ones in turn where all are held.
+
+    Locks are of a host and of the machine's own numbers: hosts share a store, and Ray shows each worker its GPUs alone.
+    """
     if _claimed:
         return _claimed[0][0]
     locks.mkdir(parents=True, exist_ok=True)
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     for index in range(torch.cuda.device_count()):
-        lock = FileLock(locks / f"gpu-{index}.lock")
+        device = visible[index] if index < len(visible) else str(index)
+        lock = FileLock(locks / f"{socket.gethostname()}-gpu-{device}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:

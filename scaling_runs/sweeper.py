@@ -138,8 +138,7 @@ class Training:
         if plan.problems:
             print_problems(timed)
         if rank() == 0:
-            for cell in plan.cells:
-                self.store.add(cell.spec)
+            self.store.add_all([cell.spec for cell in plan.cells])
             self.planned.update((cell.cell_id, cell) for cell in plan.cells)
             self.cell_s.update(timed.estimate.cell_s)
             write_plan(self.store.sweep_folder(plan.name), self.planned.values(), self.cell_s)
@@ -154,10 +153,9 @@ class Training:
     def _left(self, timed: TimedPlan) -> TimedPlan:
         """What rank 0 finds unfinished, going on from the states of trunks that it finds."""
         cells, store = timed.plan.cells, self.store
-        finished = {cell.cell_id for cell in cells if store.cell(cell.cell_id).result() is not None}
-        states = {
-            cell.spec.trunk_id: store.trunk(cell.spec).states() for cell in cells if cell.spec.trunk_steps
-        }
+        finished = {cell.cell_id for cell in cells if store.cell(cell.cell_id).finished()}
+        trunks = {cell.spec.trunk_id: cell.spec for cell in cells if cell.spec.trunk_steps}
+        states = {trunk_id: store.trunk(spec).states() for trunk_id, spec in trunks.items()}
         left = from_rank_0(left_of(timed.plan, finished, states))
         assert isinstance(left, Plan)
         return time_plan(left, timed.corpus, self.config, self.side_by_side)
@@ -225,7 +223,7 @@ def _todo(store: Store, cells: Sequence[Cell], ended: set[str]) -> list[str]:
     mine = [
         cell.cell_id
         for cell in cells
-        if cell.cell_id not in ended and store.cell(cell.cell_id).result() is None
+        if cell.cell_id not in ended and not store.cell(cell.cell_id).finished()
     ]
     todo = from_rank_0(mine)
     assert isinstance(todo, list)
@@ -243,7 +241,7 @@ def conclude(config: Config, plan: Plan, store: Store, folder: Path, wall_s: flo
     write_text(table, to_csv(rows))
     failed = [row for row in rows if row["status"] != "finished"]
     for trunk in plan.trunks():
-        if all(store.cell(cell.cell_id).result() is not None for cell in trunk):
+        if all(store.cell(cell.cell_id).finished() for cell in trunk):
             store.trunk(trunk[0].spec).keep_last()
     try:
         fit = fit_isoflop(load_runs(table), predict=_targets(config))

@@ -141,6 +141,23 @@ def test_workers_on_one_machine_claim_a_gpu_each(tmp_path: Path) -> None:
     assert [gpu in (0, 1) for gpu, held in told if not held] == [True]
 
 
+def test_workers_who_see_one_gpu_each_hold_locks_of_their_own(tmp_path: Path) -> None:
+    """Truth: CUDA_VISIBLE_DEVICES, by which Ray gives each worker a GPU that is the first to it; and the host's name.
+
+    Under one name the second would hold nothing, and workers of two hosts would keep each other off.
+    """
+    code = (
+        "import sys, torch\nfrom pathlib import Path\nfrom scaling_runs import runtime\n"
+        "torch.cuda.device_count = lambda: 1\n"
+        "assert runtime._claim_gpu(Path(sys.argv[1])) == 0"
+    )
+    for gpu in "0", "1":
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": gpu}
+        subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, env=env, check=True)
+    expected = {f"{socket.gethostname()}-gpu-{gpu}.lock" for gpu in (0, 1)}
+    assert {path.name for path in tmp_path.iterdir()} == expected
+
+
 def test_a_rank_takes_its_own_gpu_before_it_meets_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Truth: the order of the two calls and torchrun's LOCAL_RANK; the GPUs are feigned, for here may be none."""
     calls: list[object] = []
