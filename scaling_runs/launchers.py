@@ -10,6 +10,8 @@ from omegaconf import DictConfig
 from fit.errors import UserError
 from scaling_runs.config import Config
 
+TRAIN_HERE = ("BasicLauncher", "JoblibLauncher")
+
 
 def require_detaching(config: Config, launcher: Launcher) -> None:
     """UserError where a sweep is to be left to a launcher that trains in processes of its own."""
@@ -33,3 +35,22 @@ def cells_at_once(launcher: DictConfig) -> int:
             "hydra.launcher.n_jobs is 0; it must be a number of cells at once from 1 up, or -1 for one a core"
         )
     return int(jobs) if jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + int(jobs))
+
+
+def require_gpus(config: Config, launcher: DictConfig) -> None:
+    """UserError where a sweep that is planned for GPUs would train on this machine, which has none: it takes years.
+
+    A cluster's own launcher looks for them itself, and a dry run needs none.
+    """
+    sweep = config.sweep
+    here = str(launcher.get("_target_", "")).endswith(TRAIN_HERE) or launcher.get("address") == "local"
+    if sweep is None or sweep.hardware is None or config.dry_run or not here:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(
+            f"sweep={sweep.name} is planned for {sweep.gpus} x {sweep.hardware}, and torch {torch.__version__} finds "
+            f"no GPU on this machine; start it where they are, look at it with dry_run=true, or train it on this CPU "
+            f"with sweep.hardware=null"
+        )

@@ -15,6 +15,9 @@ SWEEP = ["sweep=isoflop_tiny"]
 CELL = ["budget=1e9", "model.width=16"]
 TEXT = "TEXT"
 """Stands for the options of the small text."""
+GPUS_WANTED = (
+    r"sweep=isoflop_gpu is planned for 8 x h100, and torch \S+ finds no GPU on this machine; start it where"
+)
 WRONG = [
     ([], r"nothing to train: give sweep=NAME, or both budget=FLOPS and model\.width=WIDTH"),
     (
@@ -68,6 +71,9 @@ WRONG = [
     ([*SWEEP, "--multirun", "dry_run=true"], r"'--multirun' is not needed; .* leave it out"),
     (["--config-name=nope"], r"'--config-name=nope' names no file of configs/; leave --config-name out"),
     ([*SWEEP, "hydra.launcher.n_jobs=0"], r"hydra\.launcher\.n_jobs is 0; it must be"),
+    (["sweep=isoflop_gpu"], GPUS_WANTED),
+    (["sweep=isoflop_gpu", "hydra/launcher=basic"], GPUS_WANTED),
+    (["sweep=isoflop_gpu", "hydra/launcher=ray"], GPUS_WANTED),
     (["cell=unknown", "dry_run=true"], r"dry_run=true would not be heeded beside cell=unknown"),
     ([*SWEEP, TEXT, "store=occupied", "dry_run=true"], r"store 'occupied' can't be made, or written to"),
     ([*SWEEP, "recipe=choice(muon,adamw)"], r"'recipe=choice\(muon,adamw\)' gives several values"),
@@ -131,7 +137,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
     for options, _ in WRONG:
         text = text_options(base) if TEXT in options else []
         given = [*text, *(option for option in options if option != TEXT)]
-        commands[" ".join(options)] = partial(launch_warm, *given, cwd=folder)
+        commands[" ".join(options)] = partial(launch_warm, *given, cwd=folder, CUDA_VISIBLE_DEVICES="")
     told = dict(zip(commands, side_by_side(*commands.values()), strict=True))
     assert {path.name for path in folder.iterdir()} - before <= {"cache"}
     return told

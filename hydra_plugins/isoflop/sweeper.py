@@ -20,10 +20,11 @@ class IsoflopSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from scaling_runs.config import typed
-        from scaling_runs.launchers import cells_at_once, require_detaching
+        from scaling_runs.launchers import cells_at_once, require_detaching, require_gpus
 
         self.config = config
         self.settings = typed(config)  # before the launcher, which loads torch: what is wrong is told at once
+        require_gpus(self.settings, config.hydra.launcher)
         self.side_by_side = cells_at_once(config.hydra.launcher)
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
