@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import TypeVar
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -27,16 +28,16 @@ sys.path.insert(0, str(ROOT))
 from scaling_runs.cell import Cell  # noqa: E402
 from scaling_runs.config import Config  # noqa: E402
 from scaling_runs.monitor import _Watch  # noqa: E402
-from scaling_runs.plan import Plan  # noqa: E402
 from scaling_runs.planning import make_plan  # noqa: E402
 from scaling_runs.store import Store  # noqa: E402
-from scaling_runs.sweeper import _todo, conclude, run_sweep  # noqa: E402
+from scaling_runs.sweeper import _train_plan, conclude, run_sweep  # noqa: E402
 from tests.configs import config_of  # noqa: E402
 from tests.simulated import Surface  # noqa: E402
 
 GRIDS = {100: (5, 10, 2), 1_000: (10, 20, 5), 10_000: (20, 20, 25)}
 """Cells: (budgets, sizes, seeds)."""
-LIMITS = {"plan_s": 10, "resume_s": 10, "peak_mb": 1000, "status_s": 2}
+T = TypeVar("T")
+LIMITS = {"plan_s": 10, "resume_scan_s": 10, "peak_mb": 1000, "status_s": 2}
 
 
 def config_for(cells: int, folder: Path) -> Config:
@@ -89,7 +90,7 @@ def measure(cells: int) -> dict[str, float]:
     """Seconds and megabytes of each part, in this process."""
     found: dict[str, float] = {"cells": cells}
 
-    def timed(name: str, act: Callable[[], object]) -> object:
+    def timed(name: str, act: Callable[[], T]) -> T:
         started = time.monotonic()
         value = act()
         found[name] = round(time.monotonic() - started, 3)
@@ -98,7 +99,8 @@ def measure(cells: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(StringIO()):
         config = config_for(cells, Path(folder))
         make_plan(config)  # the corpus is prepared and the machine timed, which cells have no part in
-        plan: Plan = timed("plan_s", lambda: make_plan(config)).plan  # type: ignore[attr-defined]
+        planned = timed("plan_s", lambda: make_plan(config))
+        plan = planned.plan
         assert len(plan.cells) == cells
         store = Store(Path(config.store))
         by_id = {cell.cell_id: cell for cell in plan.cells}
@@ -108,15 +110,11 @@ def measure(cells: int) -> dict[str, float]:
             return [None] * len(cell_ids)
 
         timed("sweep_s", lambda: run_sweep(config, launch))
-        timed("scan_s", lambda: _todo(store, plan.cells, set()))
-        watch = timed("watch_s", lambda: _Watch(store, plan.cells))
-        timed("look_s", watch.look)  # type: ignore[attr-defined]
+        timed("resume_scan_s", lambda: _train_plan(planned, store, launch))
         timed("conclude_s", lambda: conclude(config, plan, store, wall_s=1.0))
-        timed("resume_s", lambda: run_sweep(config, launch))
         for cell in plan.cells:
             (store.cell(cell.cell_id).path / "result.json").unlink()
-        open_watch = _Watch(store, plan.cells)
-        timed("look_open_s", open_watch.look)
+        timed("look_s", _Watch(store, plan.cells).look)
         status = [sys.executable, "-m", "scaling_runs", "status", "growth", f"store={config.store}"]
         if (ROOT / "scaling_runs" / "__main__.py").exists():
             timed("status_s", lambda: subprocess.run(status, cwd=ROOT, check=True, capture_output=True))
