@@ -24,6 +24,7 @@ MAX_MLP_RATIO = 1000.0
 MAX_COUNT = 10_000_000
 """Of anything that a model has several of, and of its width."""
 MAX_THREADS_A_CORE = 16
+MAX_GPUS = 1_000_000
 
 
 @dataclass
@@ -124,6 +125,12 @@ class Config:
     val_tokens: int = 262_144
     threads: int = 1
     """CPU threads of a cell."""
+    hardware: str | None = None
+    """Plan for a cluster of this GPU rather than for this machine."""
+    gpus: int = 1
+    """GPUs of that cluster."""
+    gpu_hour_price: float | None = None
+    """US dollars an hour of one of them; by default that of `scaling_runs/hardware.py`."""
     store: str = "results"
     """Where cells and sweeps are kept."""
     dry_run: bool = False
@@ -146,6 +153,9 @@ class Config:
             )
         if not self.store:
             raise UserError("store is empty; name a folder, such as store=results")
+        if not 1 <= self.gpus <= MAX_GPUS:
+            raise UserError(f"gpus is {self.gpus}; it must be 1 to {MAX_GPUS:,}, such as 8")
+        self._refuse_options_of_a_cluster()
         if self.threads < 1:
             raise UserError(f"threads is {self.threads}; it must be at least 1")
         most = MAX_THREADS_A_CORE * (os.cpu_count() or 1)
@@ -172,6 +182,18 @@ class Config:
             self._refuse_options_of_one_cell(self.sweep.name)
         elif self.cell is not None:
             self._refuse_options_of_a_plan(self.cell)
+
+    def _refuse_options_of_a_cluster(self) -> None:
+        """What is of no use without a named GPU, and a price that is none."""
+        price = self.gpu_hour_price
+        if price is not None and not (price >= 0 and math.isfinite(price)):
+            raise UserError(f"gpu_hour_price is {price}; it must be US dollars an hour, such as 2.5")
+        for option, value in (("gpus", self.gpus if self.gpus > 1 else None), ("gpu_hour_price", price)):
+            if self.hardware is None and value is not None:
+                raise UserError(
+                    f"{option}={value:g} is of the cluster that hardware= names, and none is named; give "
+                    f"hardware=h100, or leave it out, which for gpus is gpus=1"
+                )
 
     def _refuse_options_of_one_cell(self, sweep: str) -> None:
         """What a sweep would not heed."""

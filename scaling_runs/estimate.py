@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.flops import forward_flops_per_token, train_flops_per_token
+from models.flops import params, train_flops_per_token
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
-from scaling_runs.hardware import TYPICAL_MFU, gpu, peak_flops_per_s, workers
+from scaling_runs.hardware import gpu, mfu, peak_flops_per_s, workers
+from scaling_runs.layout import Layout, cell_flops, evaluated_tokens, layout
 from scaling_runs.optim import build_optimizers
+from scaling_runs.packing import packed_s
 from scaling_runs.plan import Plan
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.train import (
-    EVALUATIONS_ON_THE_WAY,
-    PROBE_SHARE,
     TrainStep,
     next_token_loss,
 )
@@ -37,6 +37,26 @@ TRIAL_MAX_STEP_FLOPS = 3e10
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """The GPUs that a plan is for, and how its cells lie on them, by cell id."""
+
+    hardware: str
+    gpus: int
+    hour_price: float
+    """US dollars of a GPU."""
+    layouts: dict[str, Layout]
+
+    @property
+    def gpu_hours(self) -> float:
+        return sum(layout.gpu_hours for layout in self.layouts.values())
+
+    @property
+    def cost(self) -> float:
+        """US dollars."""
+        return self.gpu_hours * self.hour_price
+
+
+@dataclass(frozen=True)
 class Estimate:
     """Seconds a cell, by cell id, and of the whole plan with cells side by side."""
 
@@ -44,6 +64,8 @@ class Estimate:
     total_s: float
     side_by_side: int
     basis: str
+    cluster: Cluster | None = None
+    """Where hardware is named."""
 
 
 def estimate_plan(plan: Plan, config: Config, side_by_side: int) -> Estimate:
@@ -51,14 +73,8 @@ def estimate_plan(plan: Plan, config: Config, side_by_side: int) -> Estimate:
 
     `side_by_side`: cells that the launcher starts at once, of which no more make headway than there are GPUs or cores.
     """
-    hardware = config.sweep.hardware if config.sweep else None
-    if hardware is not None and config.sweep is not None:
-        rate = gpu(hardware).bf16_flops_per_s * TYPICAL_MFU * config.sweep.gpus
-        cell_s = {cell.cell_id: _work(cell) / rate for cell in plan.cells}
-        basis = (
-            f"{config.sweep.gpus} x {hardware} at {TYPICAL_MFU:.0%} of its bf16 peak, one cell after another"
-        )
-        return Estimate(cell_s, sum(cell_s.values()), 1, basis)
+    if config.hardware is not None:
+        return _on_cluster(plan, config.hardware, config.gpus, config.gpu_hour_price)
     side_by_side = max(1, min(side_by_side, len(plan.cells), workers()))
     seconds_a_cell = _Trials(config.threads, Path(config.data.cache_dir) / TRIALS)
     cell_s = {cell.cell_id: seconds_a_cell(cell) for cell in plan.cells}
@@ -69,15 +85,18 @@ def estimate_plan(plan: Plan, config: Config, side_by_side: int) -> Estimate:
     )
 
 
-def _eval_tokens(spec: CellSpec) -> float:
-    return spec.val_tokens * (1 + EVALUATIONS_ON_THE_WAY / PROBE_SHARE)
-
-
-def _work(cell: Cell) -> float:
-    """FLOPs of training and of the evaluations."""
-    spec = cell.spec
-    training = cell.trained_tokens * train_flops_per_token(spec.shape, spec.seq_len, "exact")
-    return training + _eval_tokens(spec) * forward_flops_per_token(spec.shape, spec.seq_len)
+def _on_cluster(plan: Plan, hardware: str, gpus: int, hour_price: float | None) -> Estimate:
+    """Each cell on as many GPUs as it takes, packed side by side."""
+    one = gpu(hardware)
+    layouts = {cell.cell_id: layout(cell.spec, one, gpus, cell.trained_steps) for cell in plan.cells}
+    cluster = Cluster(hardware, gpus, one.hour_price if hour_price is None else hour_price, layouts)
+    return Estimate(
+        {cell_id: found.seconds for cell_id, found in layouts.items()},
+        packed_s(list(layouts.values()), gpus),
+        1,
+        f"{gpus} x {hardware} at 31 to 40% of its bf16 peak by size, cells packed side by side",
+        cluster,
+    )
 
 
 class _Trials:
@@ -92,13 +111,14 @@ class _Trials:
         if step_flops > TRIAL_MAX_STEP_FLOPS or torch.cuda.is_available():
             device = "cuda:0" if torch.cuda.is_available() else "cpu"
             with _threads(self.threads):
-                return _work(cell) / (peak_flops_per_s(device, spec.precision) * TYPICAL_MFU)
+                rate = peak_flops_per_s(device, spec.precision) * mfu(params(spec.shape, spec.seq_len, "all"))
+                return cell_flops(spec, cell.trained_steps) / rate
         seconds = self.known.get(spec)
         if seconds is None:
             seconds = _trial(spec, self.threads)
             self.known.put(spec, seconds)
         step_s, eval_token_s = seconds
-        return cell.trained_steps * step_s + _eval_tokens(spec) * eval_token_s
+        return cell.trained_steps * step_s + evaluated_tokens(spec) * eval_token_s
 
 
 def _trial(spec: CellSpec, threads: int) -> tuple[float, float]:

@@ -67,9 +67,6 @@ class SweepConfig:
     expected_at_flops: float = MISSING
     expected_exponent: float = 0.5
     """How that optimum is expected to grow with compute."""
-    hardware: str | None = None
-    """Plan the time for this GPU rather than for this machine."""
-    gpus: int = 1
 
     def __post_init__(self) -> None:
         if self.name == MISSING:
@@ -102,8 +99,6 @@ class SweepConfig:
             )
         if not 1 <= self.sizes <= MAX_SIZES:
             raise UserError(f"sweep.sizes is {self.sizes}; it must be 1 to {MAX_SIZES}, such as 7")
-        if self.gpus < 1:
-            raise UserError(f"sweep.gpus is {self.gpus}; it must be at least 1")
         if not 1 < self.span < math.inf:
             raise UserError(f"sweep.span is {self.span}; it must be above 1, such as 6")
         if not abs(self.expected_exponent) <= MAX_EXPONENT:

@@ -43,9 +43,7 @@ class StepMemory:
         return self.weights + self.moments + self.gradients + self.activations + self.temporaries
 
 
-def fits(
-    spec: CellSpec, memory_bytes: float, world_size: int, *, sharded: bool, checkpointing: bool
-) -> bool:
+def fits(spec: CellSpec, memory_bytes: float, world_size: int, *, sharded: bool, checkpointing: bool) -> bool:
     """Whether the cell trains on `world_size` GPUs of `memory_bytes`, one sequence at a time each."""
     found = step_memory(spec, world_size, sharded=sharded, checkpointing=checkpointing)
     return found.total <= usable(memory_bytes)
@@ -64,19 +62,19 @@ def step_memory(
     `sharded`: weights, gradients and moments are, block by block, and a block is gathered in bf16 when it is its
     turn; else each GPU has all, and autocast keeps a bf16 copy. `checkpointing`: of a block only its input is kept.
     """
-    groups, shape = param_groups(spec.shape, spec.seq_len), spec.shape
+    groups = param_groups(spec.shape, spec.seq_len)
     share = world_size if sharded else 1
     moments = _moment_bytes(spec) / share
     weights = FP32 * groups.all / share
     all_gradients = FP32 * groups.all / share
-    buckets = FP32 * groups.all if world_size > 1 and not sharded else 0.0  # DDP reduces copies
-    accumulated = all_gradients if micro_batch * world_size < spec.recipe.batch_size else 0.0
+    buckets = FP32 * groups.all if world_size > 1 and not sharded else 0.0  # DDP has copies that it reduces
+    held = buckets + (all_gradients if micro_batch * world_size < spec.recipe.batch_size else 0.0)
     peaks = _Peaks(spec, micro_batch * spec.seq_len, sharded, checkpointing)
     moments_of_a_step = (
-        StepMemory(weights, moments, accumulated, peaks.kept, peaks.at_loss),
-        StepMemory(weights, moments, accumulated, peaks.kept, peaks.in_last_block),
-        StepMemory(weights, moments, all_gradients + buckets, 0.0, peaks.at_end),
-        StepMemory(weights, moments, all_gradients + buckets, 0.0, _optimizer_work(spec.recipe.optimizer, shape)),
+        StepMemory(weights, moments, held, peaks.kept, peaks.at_loss),
+        StepMemory(weights, moments, held, peaks.kept, peaks.in_last_block),
+        StepMemory(weights, moments, buckets + all_gradients, 0.0, peaks.at_end),
+        StepMemory(weights, moments, buckets + all_gradients, 0.0, _optimizer_work(spec)),
     )
     return max(moments_of_a_step, key=lambda memory: memory.total)
 
@@ -87,12 +85,12 @@ def _moment_bytes(spec: CellSpec) -> int:
     return FP32 * (2 * (groups.all - matrices) + MOMENTS[spec.recipe.optimizer] * matrices)
 
 
-def _optimizer_work(optimizer: str, shape: Shape) -> float:
+def _optimizer_work(spec: CellSpec) -> float:
     """AdamW is one fused kernel; Muon has the update of every matrix, and a stack of equal ones three times in bf16."""
-    if optimizer == "adamw":
+    if spec.recipe.optimizer == "adamw":
         return 0.0
-    mlp = param_groups(shape, 1).mlp
-    return FP32 * (param_groups(shape, 1).attention + mlp) + (FP32 + 3 * BF16) * mlp
+    groups = param_groups(spec.shape, spec.seq_len)
+    return FP32 * (groups.attention + groups.mlp) + (FP32 + 3 * BF16) * groups.mlp
 
 
 class _Peaks:

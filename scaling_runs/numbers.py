@@ -16,6 +16,11 @@ def count(value: float) -> str:
     return f"{value:.0f}"
 
 
+def dollars(value: float) -> str:
+    """1234567 as $1.23M."""
+    return f"${value:.2f}" if value < 100 else f"${count(value)}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as 45s, 3m20s, 2h05m, 3.4d or 2.1y."""
     whole = round(seconds)

@@ -17,7 +17,7 @@ from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.data import Corpus
 from scaling_runs.grid import SweepConfig
-from scaling_runs.problems import Problem, cell_problems, gpu_problems, grid_problems
+from scaling_runs.problems import Problem, cell_problems, grid_problems
 from scaling_runs.recipe import batch_size, resolve
 from scaling_runs.spec import CellSpec, Precision
 
@@ -88,7 +88,6 @@ def plan_sweep(config: Config, corpus: CorpusSize, precision: Precision) -> Plan
         ]
         cells += of_budget
         problems += grid_problems(of_budget, config.sweep, budget)
-        problems += gpu_problems(of_budget, config.sweep, budget)
         problems += [problem for cell in of_budget for problem in cell_problems(cell)]
     return on_trunks(Plan(config.sweep.name, tuple(cells), tuple(problems)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fit.errors import UserError
@@ -16,6 +16,7 @@ from scaling_runs.estimate import Estimate, estimate_plan
 from scaling_runs.places import require_place
 from scaling_runs.plan import CorpusSize, Plan, plan_single, plan_sweep, require_law
 from scaling_runs.precision import chosen_precision
+from scaling_runs.problems import gpu_problems, require_room
 from scaling_runs.runtime import PREPARING_TIMEOUT, from_rank_0, rank, wait_for_ranks
 from scaling_runs.spec import Precision
 
@@ -47,9 +48,17 @@ def make_plan(config: Config, side_by_side: int = 1) -> TimedPlan:
 
 
 def time_plan(plan: Plan, corpus: CorpusSize, config: Config, side_by_side: int) -> TimedPlan:
-    """`plan` with rank 0's estimate of its time, for `side_by_side` cells at once."""
+    """`plan` with rank 0's estimate of its time, for `side_by_side` cells at once, and of what its cluster lacks.
+
+    UserError where that is memory, and not a dry run.
+    """
     estimate = from_rank_0(estimate_plan(plan, config, side_by_side) if rank() == 0 else None)
     assert isinstance(estimate, Estimate)
+    if estimate.cluster is not None:
+        lacking = gpu_problems(plan.cells, estimate.cluster.layouts)
+        if not config.dry_run:
+            require_room(lacking)
+        plan = replace(plan, problems=(*plan.problems, *lacking))
     return TimedPlan(plan, corpus, estimate)
 
 
@@ -69,7 +78,7 @@ def _planned(config: Config, corpus: CorpusSize, side_by_side: int) -> Plan:
 
 
 def _hardware(config: Config) -> str | None:
-    return config.sweep.hardware if config.sweep and config.dry_run else None
+    return config.hardware if config.dry_run else None
 
 
 def _corpus_size(config: Config) -> CorpusSize:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from fit.errors import UserError
 from fit.valley import MIN_SIZES
-from models.flops import params
 from scaling_runs.cell import Cell
 from scaling_runs.grid import SweepConfig
-from scaling_runs.hardware import gpu
-from scaling_runs.spec import CellSpec
+from scaling_runs.layout import Layout
 
 MIN_STEPS = 100
 """Fewer steps than this leave warm-up and decay no room, and the loss high for a reason that is not the size."""
@@ -18,8 +18,8 @@ MAX_EPOCHS = 4.0
 MIN_REACH = 2.0
 """A grid that ends within 2x of the expected optimum, in params, will often have its minimum at the edge."""
 MAX_ROUNDING = 0.02
-BYTES_A_PARAM = {"adamw": 16, "muon": 12}
-"""Weight, gradient and moments in fp32, which each GPU holds in full: AdamW has two moments, Muon's matrices one."""
+DOES_NOT_FIT = "memory"
+"""The code of a cell that no part of the cluster can hold: a run is refused for it."""
 
 
 @dataclass(frozen=True)
@@ -92,33 +92,17 @@ def cell_problems(cell: Cell) -> list[Problem]:
     return problems
 
 
-def gpu_problems(cells: list[Cell], sweep: SweepConfig, budget: float) -> list[Problem]:
-    """A budget whose batch the GPUs can't share, or whose largest model one of them can't hold.
-
-    Nothing where the sweep names no hardware. UserError where it is unknown.
-    """
-    if sweep.hardware is None:
-        return []
-    problems = []
-    batch = cells[0].spec.recipe.batch_size
-    if batch % sweep.gpus:
-        text = (
-            f"batches of {batch} sequences do not divide over sweep.gpus={sweep.gpus}: train each cell on a number of "
-            f"GPUs that divides {batch}, or raise recipe.batch_tokens"
-        )
-        problems.append(Problem("uneven-batch", text, budget))
-    largest = max((cell.spec for cell in cells), key=_state_bytes)
-    memory_bytes = gpu(sweep.hardware).memory_bytes
-    if _state_bytes(largest) > memory_bytes:
-        text = (
-            f"{largest.shape.name} needs {_state_bytes(largest) / 1e9:.3g} GB for weights, gradients and moments, "
-            f"which are not sharded, and one {sweep.hardware} has {memory_bytes / 1e9:.3g} GB: lower sweep.max_params "
-            f"or name a larger sweep.hardware"
-        )
-        problems.append(Problem("memory", text, budget))
-    return problems
+def gpu_problems(cells: Iterable[Cell], layouts: Mapping[str, Layout]) -> list[Problem]:
+    """Cells that no part of the cluster can hold; `layouts` by cell id."""
+    return [
+        Problem(DOES_NOT_FIT, layouts[cell.cell_id].lacks, cell.budget)
+        for cell in cells
+        if layouts[cell.cell_id].lacks
+    ]
 
 
-def _state_bytes(spec: CellSpec) -> float:
-    """At least what a GPU holds between steps; activations come on top."""
-    return BYTES_A_PARAM[spec.recipe.optimizer] * params(spec.shape, spec.seq_len, "all")
+def require_room(problems: Iterable[Problem]) -> None:
+    """UserError where a cell fits on no part of its cluster."""
+    for problem in problems:
+        if problem.code == DOES_NOT_FIT:
+            raise UserError(f"at {problem.budget:.3g} FLOPs {problem.text}")

@@ -6,7 +6,9 @@ from fit.isoflop import IsoflopFit
 from models.flops import train_flops_per_token
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
-from scaling_runs.numbers import count, duration, number
+from scaling_runs.estimate import Cluster, Estimate
+from scaling_runs.layout import Layout
+from scaling_runs.numbers import count, dollars, duration, number
 from scaling_runs.plan import Plan
 from scaling_runs.planning import TimedPlan
 from scaling_runs.runtime import rank
@@ -15,8 +17,15 @@ from scaling_runs.tuned import as_tuned
 
 CELL_HEADER = (
     f"{'shape':>14} {'params':>10} {'tokens':>10} {'FLOPs':>9} {'steps':>7} {'batch':>7} {'lr':>8} {'epochs':>7} "
-    f"{'seed':>4} {'time':>7}  cell"
+    f"{'seed':>4} {'time':>7}"
 )
+CLUSTER_HEADER = f"{'GPUs':>5} {'GB each':>7} {'how':>9} {'cost':>8}"
+
+
+def cell_header(estimate: Estimate) -> str:
+    """Of a table of `cell_line`s."""
+    on_cluster = [] if estimate.cluster is None else [CLUSTER_HEADER]
+    return " ".join([CELL_HEADER, *on_cluster, " cell"])
 
 
 def say(text: str) -> None:
@@ -30,10 +39,12 @@ def print_plan(timed: TimedPlan, config: Config) -> None:
     plan, estimate = timed.plan, timed.estimate
     store = Store.at(config.store)
     for budget in plan.budgets:
-        say(f"\nbudget {budget:.3g} FLOPs\n{CELL_HEADER}")
+        say(f"\nbudget {budget:.3g} FLOPs\n{cell_header(estimate)}")
         for cell in (cell for cell in plan.cells if cell.budget == budget):
-            say(cell_line(cell, estimate.cell_s[cell.cell_id], store))
+            say(cell_line(cell, estimate, store))
     say(f"\n{totals(timed)}")
+    if estimate.cluster is not None:
+        say(cluster_totals(estimate.cluster, estimate.total_s))
     say(
         f"params are without the input embedding; corpus of {count(timed.corpus.train_tokens)} tokens, vocabulary "
         f"{timed.corpus.vocab_size:,}, {timed.corpus.fingerprint[:16]}"
@@ -63,14 +74,36 @@ def trunk_graph(plan: Plan) -> list[str]:
     return lines
 
 
-def cell_line(cell: Cell, cell_s: float, store: Store) -> str:
-    """A cell under CELL_HEADER; cell_s: seconds that it will take."""
+def cell_line(cell: Cell, estimate: Estimate, store: Store) -> str:
+    """A cell under `cell_header`."""
     spec = cell.spec
     done = " (done)" if store.cell(cell.cell_id).result() is not None else ""
-    return (
+    line = (
         f"{spec.shape.name:>14} {count(cell.params):>10} {count(spec.tokens):>10} {spec.flops:>9.3g} "
         f"{spec.steps:>7} {count(spec.batch_tokens):>7} {spec.recipe.muon_lr or spec.recipe.lr:>8.2g} "
-        f"{cell.epochs:>7.2g} {spec.seed:>4} {duration(cell_s):>7}  {cell.cell_id}{done}"
+        f"{cell.epochs:>7.2g} {spec.seed:>4} {duration(estimate.cell_s[cell.cell_id]):>7}"
+    )
+    if estimate.cluster is not None:
+        line += " " + on_cluster(estimate.cluster.layouts[cell.cell_id], estimate.cluster.hour_price)
+    return f"{line}  {cell.cell_id}{done}"
+
+
+def on_cluster(layout: Layout, hour_price: float) -> str:
+    """A cell's GPUs under CLUSTER_HEADER, as the line of `cluster_totals` explains it."""
+    how = "s" * layout.sharded + "c" * layout.checkpointing + f" {layout.accumulation}x{layout.micro_batch}"
+    memory = f"{layout.memory_bytes / 1e9:.1f}" + "!" * bool(layout.lacks)
+    return f"{layout.gpus:>5} {memory:>7} {how.strip():>9} {dollars(layout.gpu_hours * hour_price):>8}"
+
+
+def cluster_totals(cluster: Cluster, total_s: float) -> str:
+    """What a plan takes of its cluster."""
+    busy = cluster.gpu_hours * 3600 / (cluster.gpus * total_s)
+    return (
+        f"{cluster.gpu_hours:,.0f} GPU-hours of {cluster.hardware}, {dollars(cluster.cost)} at "
+        f"${cluster.hour_price:.2f} an hour; {duration(total_s)} of all {cluster.gpus} GPUs, which are busy "
+        f"{busy:.0%} of it (at idle GPUs' price too: {dollars(cluster.gpus * total_s / 3600 * cluster.hour_price)})\n"
+        f"how: s sharded, c with activation checkpointing, AxB: A micro-batches of B sequences a step on each GPU; "
+        f"GB at the peak of a step, of which a tenth more is left free"
     )
 
 

@@ -84,6 +84,20 @@ WRONG = [
     ([*SWEEP, "sweep.name=a/b"], r"sweep\.name is 'a/b'; it names a folder"),
     ([*SWEEP, "sweep.name=.."], r"sweep\.name is '\.\.'; it names a folder"),
     ([*SWEEP, "threads=0"], r"threads is 0; it must be at least 1"),
+    ([*SWEEP, "hardware=h100", "gpus=0"], r"gpus is 0; it must be 1 to 1,000,000"),
+    (
+        [*SWEEP, "gpus=8"],
+        r"gpus=8 is of the cluster that hardware= names, and none is named; give hardware=h100",
+    ),
+    (
+        [*SWEEP, "hardware=h100", "gpu_hour_price=-1"],
+        r"gpu_hour_price is -1\.0; it must be US dollars an hour",
+    ),
+    ([*SWEEP, "gpu_hour_price=2"], r"gpu_hour_price=2 is of the cluster that hardware= names"),
+    (
+        [*SWEEP, TEXT, "hardware=h1000", "dry_run=true"],
+        r"hardware 'h1000' is unknown; choose one of a100, h100, h200, b200",
+    ),
     ([*CELL, "seed=-1"], r"seed is -1; it must be a whole number from 0 up"),
     (
         [*SWEEP, "seed=3", TEXT],

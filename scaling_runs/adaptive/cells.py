@@ -15,7 +15,7 @@ from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.grid import EXPONENT_WIDTH, ROUND_CELLS, TARGET_WITHIN, SweepConfig
 from scaling_runs.plan import CorpusSize, Plan, on_trunks, plan_cell
-from scaling_runs.problems import MAX_EPOCHS, MIN_STEPS, Problem, cell_problems, gpu_problems
+from scaling_runs.problems import MAX_EPOCHS, MIN_STEPS, cell_problems
 from scaling_runs.recipe import batch_size
 from scaling_runs.spec import Precision
 
@@ -63,10 +63,7 @@ class Foundry:
     def plan(self, requests: Iterable[Request], earlier: Iterable[Request] = ()) -> Plan:
         """The cells of `requests`, in their order, going on from what `earlier` ones left; what is wrong with them."""
         cells = tuple(map(self.cell, requests))
-        problems: list[Problem] = []
-        for budget in dict.fromkeys(cell.budget for cell in cells):
-            problems += gpu_problems([cell for cell in cells if cell.budget == budget], self.sweep, budget)
-        problems += [problem for cell in cells for problem in cell_problems(cell)]
+        problems = [problem for cell in cells for problem in cell_problems(cell)]
         return on_trunks(Plan(self.sweep.name, cells, tuple(problems)), self.states(earlier))
 
     def shapes(self, budget: float) -> dict[int, Shape]:

@@ -16,7 +16,7 @@ from scaling_runs.config import Config
 from scaling_runs.files import write_json, write_text
 from scaling_runs.numbers import duration
 from scaling_runs.planning import TimedPlan, time_plan
-from scaling_runs.report import CELL_HEADER, cell_line, say, totals
+from scaling_runs.report import cell_header, cell_line, say, totals
 from scaling_runs.store import Store
 
 FILES = ("audit.csv", "audit.json")
@@ -54,11 +54,10 @@ def print_audit(audit: TimedAudit, config: Config) -> None:
     """Every cell, and what they cost."""
     store = Store.at(config.store)
     for budget in audit.audit.budgets:
-        say(f"\naudit of {budget:.3g} FLOPs\n{'change':>10} {CELL_HEADER}")
+        say(f"\naudit of {budget:.3g} FLOPs\n{'change':>10} {cell_header(audit.timed.estimate)}")
         for one in audit.audit.cells:
             if one.cell.budget == budget:
-                cell_s = audit.timed.estimate.cell_s[one.cell.cell_id]
-                say(f"{one.perturbation.name:>10} {cell_line(one.cell, cell_s, store)}")
+                say(f"{one.perturbation.name:>10} {cell_line(one.cell, audit.timed.estimate, store)}")
     say("\n" + "\n".join([audit.cost, *(f"  {line}" for line in audit.audit.left_out)]))
 
 

@@ -51,7 +51,6 @@ def test_every_sweep_is_a_whole_config(name: str) -> None:
         ({"seeds": [0]}, "sweep.seeds is [0]"),
         ({"sizes": 0}, "sweep.sizes is 0"),
         ({"sizes": MAX_SIZES + 1}, f"it must be 1 to {MAX_SIZES}"),
-        ({"gpus": 0}, "sweep.gpus is 0"),
         ({"span": 1.0}, "sweep.span is 1.0"),
         ({"span": math.nan}, "sweep.span is nan"),
         ({"span": math.inf}, "sweep.span is inf"),

@@ -12,9 +12,11 @@ from fit.errors import UserError
 from scaling_runs import hardware
 from scaling_runs.hardware import (
     GPUS,
+    MFU,
     available_cores,
     gpu,
     measured_matmul_flops_per_s,
+    mfu,
     peak_flops_per_s,
     workers,
 )
@@ -56,7 +58,7 @@ def test_the_peak_is_measured_once_for_each_number_of_threads(monkeypatch: pytes
 
 def test_a_gpu_is_known_by_its_short_name_and_an_unknown_one_is_told_the_known() -> None:
     assert gpu("h100") is GPUS["h100"]
-    with pytest.raises(UserError, match=r"^hardware 'tpu' is unknown; choose one of a100, h100, h200$"):
+    with pytest.raises(UserError, match=r"^hardware 'tpu' is unknown; choose one of a100, h100, h200, b200$"):
         gpu("tpu")
 
 
@@ -68,6 +70,7 @@ def test_a_gpu_is_known_by_its_short_name_and_an_unknown_one_is_told_the_known()
         ("NVIDIA H100 80GB HBM3", "bf16", 989e12),
         ("NVIDIA H100 80GB HBM3", "fp32", 494.5e12),
         ("NVIDIA H200", "bf16", 989e12),
+        ("NVIDIA B200", "bf16", 2250e12),
     ],
 )
 def test_a_known_gpus_peak_is_its_makers(
@@ -82,6 +85,14 @@ def test_bf16_peaks_are_twice_those_of_tf32() -> None:
     """Truth: NVIDIA's tensor cores multiply half as many TF32 numbers a clock as bf16 numbers."""
     for known in GPUS.values():
         assert known.bf16_flops_per_s == 2 * known.tf32_flops_per_s
+
+
+def test_utilisation_is_that_of_the_nearest_sizes_that_were_measured() -> None:
+    """Truth: MosaicML's measurements themselves, what lies between two of them, and no guess beyond the ends."""
+    for size, share in MFU:
+        assert mfu(size) == pytest.approx(share)
+    assert MFU[3][1] < mfu(1.9e9) < MFU[4][1]
+    assert (mfu(1e6), mfu(16e9)) == (MFU[0][1], MFU[-1][1])
 
 
 def test_there_is_a_worker_for_each_core_that_this_process_may_use() -> None:

@@ -59,7 +59,25 @@ def test_isoflop_llama3_is_the_papers() -> None:
     assert max(rates) == pytest.approx(4e-4, rel=0.02)
     for cell in plan.cells:
         assert cell.spec.recipe.warmup_steps == min(2000, round(0.2 * cell.spec.steps))
-    assert {problem.code for problem in plan.problems} == {"off-centre", "uneven-batch", "memory"}
+    assert {problem.code for problem in plan.problems} == {"off-centre"}
+
+
+def test_isoflop_llama3_trains_as_the_paper_says() -> None:
+    """Truth: arXiv 2407.21783, section 3.2.1 and table 3: 250K to 4M tokens a step, one number a budget, rounded to the
+    nearest of 1, 2, 3, 4, 6, ... windows of 8,192; cosine to a tenth; decay 0.1 of the rate; 128K words, theta 5e5."""
+    plan = plan_of("sweep=isoflop_llama3")
+    batches = [{cell.spec.batch_tokens for cell in plan.cells if cell.budget == b} for b in plan.budgets]
+    assert all(len(sizes) == 1 for sizes in batches)
+    sizes = [size for (size,) in batches]
+    assert sizes == sorted(sizes)
+    assert sizes[0] == pytest.approx(250e3, rel=0.05)
+    assert sizes[-1] == pytest.approx(4e6, rel=0.05)
+    for cell in plan.cells:
+        recipe, shape = cell.spec.recipe, cell.spec.shape
+        assert (recipe.optimizer, recipe.weight_decay, recipe.clip) == ("adamw", 0.1, 1.0)
+        assert (recipe.decay, recipe.final_lr_fraction) == ("cosine", 0.1)
+        assert (cell.spec.seq_len, shape.vocab_size, shape.rope_theta) == (8192, 128_256, 5e5)
+        assert shape.kv_heads <= 8
 
 
 def test_isoflop_gpu_has_batches_that_eight_gpus_share() -> None:
@@ -178,19 +196,6 @@ def test_bounds_that_hold_too_few_rungs_are_told() -> None:
         assert len([cell for cell in plan.cells if cell.budget == budget]) == within
         (said,) = (p.text for p in plan.problems if (p.code, p.budget) == ("few-rungs", budget))
         assert said.startswith(f"{within} sizes where sweep.sizes=30")
-
-
-def test_what_the_gpus_of_a_plan_cannot_do_is_said_before_anything_is_spent() -> None:
-    """Truth: divisibility, and 16 bytes a parameter (fp32 weight, gradient and AdamW's two moments) against 80 GB."""
-    plan = plan_of("sweep=isoflop_llama3")
-    for budget in plan.budgets:
-        cells = [cell for cell in plan.cells if cell.budget == budget]
-        codes = {problem.code for problem in plan.problems if problem.budget == budget}
-        assert ("uneven-batch" in codes) == (cells[0].spec.recipe.batch_size % 512 != 0)
-        largest = max(params(cell.spec.shape, 8192, "all") for cell in cells)
-        assert ("memory" in codes) == (16 * largest > 80e9)
-    fewer = plan_of("sweep=isoflop_llama3", "sweep.gpus=8", "sweep.hardware=h200", "sweep.max_params=4e9")
-    assert not {"uneven-batch", "memory"} & {problem.code for problem in fewer.problems}
 
 
 @pytest.mark.parametrize(

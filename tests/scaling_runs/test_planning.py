@@ -137,3 +137,24 @@ def test_a_data_set_of_the_hub_has_to_be_named(tmp_path: Path) -> None:
     longest = max(cell.spec.tokens for cell in plan_of(*options, "data.hf_path=owner/name").cells)
     assert named.data.max_train_tokens is not None
     assert longest < named.data.max_train_tokens < 100 * longest
+
+
+def test_a_cell_that_its_cluster_cannot_hold_is_a_problem_of_a_dry_run_and_refused_by_a_real_one(
+    text: RealText, tmp_path: Path
+) -> None:
+    """Truth: 16 bytes a parameter and 80 GB: 64 blocks of a width of 8,192 have 57e9 parameters."""
+    large = [
+        "budget=1e22",
+        "model=llama3",
+        "model.width=8192",
+        "model.seq_len=64",
+        "recipe=llama3",
+        *CELL[2:],
+    ]
+    options = [*large, "hardware=h100", "gpus=4", f"store={tmp_path / 'store'}"]
+    problems = make_plan(config_on(text, *options, "dry_run=true")).plan.problems
+    (problem,) = (problem for problem in problems if problem.code == "memory")
+    assert problem.text.startswith("w8192-d64-h64 needs")
+    with pytest.raises(UserError, match=r"at 1e\+22 FLOPs w8192-d64-h64 needs .* GB on each of 4 GPUs"):
+        make_plan(config_on(text, *options))
+    assert not (tmp_path / "store").exists()

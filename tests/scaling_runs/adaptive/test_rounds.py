@@ -24,7 +24,7 @@ OPTIONS = (
     "sweep.planner=adaptive",
     "sweep.exponent_width=0.05",
     "sweep.expected_params=1e5",
-    "sweep.hardware=h100",
+    "hardware=h100",
 )
 """Planned for a GPU, so that no trial is run."""
 

@@ -1,0 +1,66 @@
+"""Memory of a training step. `benchmarks/memory.py` does the same at every size, for minutes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from benchmarks.memory import LLAMA3, SEQ_LEN, estimated_bytes, spec_of, tracked_bytes
+from models.flops import params
+from scaling_runs.memory import step_memory, usable
+
+FEW = 3
+"""Blocks: a block's share shows in so many."""
+
+
+@pytest.mark.parametrize(
+    ("width", "ranks", "sharded", "checkpointing"),
+    [
+        (256, 1, False, False),
+        (1280, 1, False, True),
+        (2048, 8, True, False),
+        (5376, 8, True, True),
+        (5376, 64, True, True),
+    ],
+)
+def test_a_steps_peak_is_what_torchs_tracker_sees(
+    width: int, ranks: int, sharded: bool, checkpointing: bool
+) -> None:
+    """Truth: torch's memory tracker on fake tensors and a fake process group, at the widths of 40M to 16B."""
+    shape = dataclasses.replace(LLAMA3.shape(width), depth=FEW)
+    tracked = tracked_bytes(shape, ranks, sharded, checkpointing, micro=1)
+    assert estimated_bytes(shape, ranks, sharded, checkpointing, micro=1) == pytest.approx(tracked, rel=0.05)
+
+
+def test_what_is_held_between_steps_is_16_bytes_a_parameter_shared_by_the_ranks() -> None:
+    """Truth: fp32 weight, gradient and AdamW's two moments (arXiv 1910.02054, figure 1), all shared by ZeRO 3."""
+    shape = LLAMA3.shape(5376)
+    for ranks in (8, 64):
+        held = step_memory(spec_of(shape, 4 * ranks), ranks, sharded=True, checkpointing=True)
+        state = held.weights + held.moments + held.gradients
+        assert state == pytest.approx(16 * params(shape, SEQ_LEN, "all") / ranks)
+
+
+def test_checkpointing_and_sharding_and_smaller_micro_batches_save_memory() -> None:
+    """Truth: what each is for."""
+
+    def total(**how: int) -> float:
+        options = {"ranks": 8, "sharded": True, "checkpointing": False, "micro_batch": 2} | how
+        ranks = options.pop("ranks")
+        return step_memory(spec_of(LLAMA3.shape(2048), 64), ranks, **options).total  # type: ignore[arg-type]
+
+    plain = total()
+    assert total(checkpointing=True) < plain
+    assert total(micro_batch=1) < plain
+    assert total(ranks=16) < plain < total(sharded=False)
+    assert usable(80e9) == pytest.approx(72e9)
+
+
+def test_muon_has_one_moment_of_a_matrix_and_works_on_its_updates() -> None:
+    """Truth: torch.optim.Muon's state, one momentum buffer; the head and the embedding keep AdamW's two."""
+    spec = spec_of(LLAMA3.shape(1024), 8)
+    muon = dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, optimizer="muon", muon_lr=0.01))
+    adamw, found = (step_memory(one, 1, sharded=False, checkpointing=True) for one in (spec, muon))
+    body = params(spec.shape, SEQ_LEN, "body")
+    assert adamw.moments - found.moments == pytest.approx(4 * body, rel=0.001)
