@@ -52,21 +52,25 @@ CASES = [
 """(width, ranks, sharded, checkpointing, micro-batch): 37M, 1.2B and 16B parameters."""
 
 
-def spec_of(shape: Shape, batch: int) -> CellSpec:
+def spec_of(shape: Shape, batch: int, seq_len: int = SEQ_LEN) -> CellSpec:
     """A cell of isoflop_llama3 with `batch` sequences a step."""
-    recipe = resolve(RecipeConfig(), params=10**9, batch=batch, seq_len=SEQ_LEN, steps=1000)
-    return CellSpec(shape, SEQ_LEN, 1000, recipe, 0, "none", SEQ_LEN, "exact", "bf16")
+    recipe = resolve(RecipeConfig(), params=10**9, batch=batch, seq_len=seq_len, steps=1000)
+    return CellSpec(shape, seq_len, 1000, recipe, 0, "none", seq_len, "exact", "bf16")
 
 
-def estimated_bytes(shape: Shape, ranks: int, sharded: bool, checkpointing: bool, micro: int) -> float:
+def estimated_bytes(
+    shape: Shape, ranks: int, sharded: bool, checkpointing: bool, micro: int, seq_len: int = SEQ_LEN
+) -> float:
     """By `scaling_runs/memory.py`, of a step of one micro-batch."""
-    spec = spec_of(shape, micro * ranks)
+    spec = spec_of(shape, micro * ranks, seq_len)
     return step_memory(spec, ranks, sharded=sharded, checkpointing=checkpointing, micro_batch=micro).total
 
 
-def tracked_bytes(shape: Shape, ranks: int, sharded: bool, checkpointing: bool, micro: int) -> int:
+def tracked_bytes(
+    shape: Shape, ranks: int, sharded: bool, checkpointing: bool, micro: int, seq_len: int = SEQ_LEN
+) -> int:
     """The peak of one rank's second step, AdamW's moments there, by torch's tracker."""
-    config = build_model(shape, seq_len=SEQ_LEN, seed=0, init_std=0.02, device="meta").config
+    config = build_model(shape, seq_len=seq_len, seed=0, init_std=0.02, device="meta").config
     with _fake_ranks(ranks) as mesh, FakeTensorMode():
         from transformers import LlamaForCausalLM
 
@@ -79,8 +83,8 @@ def tracked_bytes(shape: Shape, ranks: int, sharded: bool, checkpointing: bool, 
             for block in model.model.layers:
                 fully_shard(block, mesh=mesh, mp_policy=policy)
             fully_shard(network, mesh=mesh, mp_policy=policy)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
-        windows = torch.zeros(micro, SEQ_LEN + 1, dtype=torch.long)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
+        windows = torch.zeros(micro, seq_len + 1, dtype=torch.long)
         if sharded:
             tracker: Any = FSDPMemTracker(network, optimizer)
             tracker.track_inputs((windows,))

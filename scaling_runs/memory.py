@@ -68,12 +68,14 @@ def step_memory(
     weights = FP32 * groups.all / share
     all_gradients = FP32 * groups.all / share
     buckets = FP32 * groups.all if world_size > 1 and not sharded else 0.0  # DDP has copies that it reduces
-    held = buckets + (all_gradients if micro_batch * world_size < spec.recipe.batch_size else 0.0)
+    accumulated = micro_batch * world_size < spec.recipe.batch_size
+    held = buckets + (all_gradients if accumulated else 0.0)
     peaks = _Peaks(spec, micro_batch * spec.seq_len, sharded, checkpointing)
+    last = buckets + all_gradients - (0.0 if accumulated else FP32 * peaks.ends / share)
     moments_of_a_step = (
         StepMemory(weights, moments, held, peaks.kept, peaks.at_loss),
         StepMemory(weights, moments, held, peaks.kept, peaks.in_last_block),
-        StepMemory(weights, moments, buckets + all_gradients, 0.0, peaks.at_end),
+        StepMemory(weights, moments, last, 0.0, peaks.at_end),
         StepMemory(weights, moments, buckets + all_gradients, 0.0, _optimizer_work(spec)),
     )
     return max(moments_of_a_step, key=lambda memory: memory.total)
@@ -120,8 +122,9 @@ class _Peaks:
         again = block + casts if checkpointing else 0
         of_head = (number if sharded else FP32) * head
         self.in_last_block = gathered + of_head + blocks + again + n * (3 * number * shape.mlp_width)
-        self.at_end = gathered + (number + FP32) * ends if sharded else 0.0
+        self.at_end = (number + FP32) * ends if sharded else 0.0
         """Sharded: the gradients of embedding and head, and the fp32 copy that is reduced and scattered."""
+        self.ends = ends
 
 
 def saved_bytes_per_token(shape: Shape, number: int, autocast: bool) -> int:
