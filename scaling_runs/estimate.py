@@ -90,11 +90,12 @@ def _on_cluster(plan: Plan, hardware: str, gpus: int, hour_price: float | None) 
     one = gpu(hardware)
     layouts = {cell.cell_id: layout(cell.spec, one, gpus, cell.trained_steps) for cell in plan.cells}
     cluster = Cluster(hardware, gpus, one.hour_price if hour_price is None else hour_price, layouts)
+    shares = [mfu(params(cell.spec.shape, cell.spec.seq_len, "all"), one.mfu) for cell in plan.cells]
     return Estimate(
         {cell_id: found.seconds for cell_id, found in layouts.items()},
         packed_s(list(layouts.values()), gpus),
         1,
-        f"{gpus} x {hardware} at 31 to 40% of its bf16 peak by size, cells packed side by side",
+        f"{gpus} x {hardware} at {min(shares):.0%} to {max(shares):.0%} of its bf16 peak by size, packed side by side",
         cluster,
     )
 

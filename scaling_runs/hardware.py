@@ -13,27 +13,6 @@ import torch
 
 from fit.errors import UserError
 
-
-@dataclass(frozen=True)
-class Gpu:
-    """Peaks of dense matrix products as the makers print them, without sparsity; what an hour of one costs."""
-
-    bf16_flops_per_s: float
-    tf32_flops_per_s: float
-    """Of fp32 numbers multiplied as TF32, which is how fp32 cells train on a GPU."""
-    memory_bytes: float
-    hour_price: float
-    """US dollars an hour on demand, the middle of the range at specialised clouds; `gpu_hour_price` has your own."""
-
-
-GPUS = {
-    "a100": Gpu(312e12, 156e12, 80e9, 1.30),  # NVIDIA A100 80GB data sheet
-    "h100": Gpu(989e12, 494.5e12, 80e9, 3.00),  # NVIDIA H100 SXM data sheet
-    "h200": Gpu(989e12, 494.5e12, 141e9, 4.00),  # NVIDIA H200 SXM data sheet
-    "b200": Gpu(2250e12, 1125e12, 180e9, 5.25),  # NVIDIA HGX B200 data sheet
-}
-"""Prices: mercatus-ai.com/blog/cloud-gpu-pricing, May 2026; of the B200, lyceum.technology/magazine, March 2026."""
-GPUS_A_NODE = 8
 MFU = (
     (130e6, 0.308),
     (362e6, 0.339),
@@ -45,11 +24,45 @@ MFU = (
 """By parameters: GPTs on 8 H100s in windows of 8,192 tokens, sharded; the last recomputes activations (MosaicML,
 llm-foundry, scripts/train/benchmarking). The first two were measured on A100s alone, and are scaled by what 770M lose
 from A100 to H100. Llama 3 reports 38 to 43% for 405B (arXiv 2407.21783, table 4)."""
+MFU_OF_A100 = (
+    (130e6, 0.489),
+    (362e6, 0.538),
+    (770e6, 0.553),
+    (1.33e9, 0.567),
+    (2.67e9, 0.593),
+    (6.68e9, 0.545),
+    (12.9e9, 0.561),
+)
+"""From the same tables, of 8 A100s."""
 
 
-def mfu(params: float) -> float:
-    """Share of a GPU's peak that training reaches, by all of a model's parameters: even in log between `MFU`."""
-    sizes, shares = zip(*MFU, strict=True)
+@dataclass(frozen=True)
+class Gpu:
+    """Peaks of dense matrix products as the makers print them, without sparsity; what an hour of one costs."""
+
+    bf16_flops_per_s: float
+    tf32_flops_per_s: float
+    """Of fp32 numbers multiplied as TF32, which is how fp32 cells train on a GPU."""
+    memory_bytes: float
+    hour_price: float
+    """US dollars an hour on demand, the middle of the range at specialised clouds; `gpu_hour_price` has your own."""
+    mfu: tuple[tuple[float, float], ...] = MFU
+    """(parameters, share of the bf16 peak that training reaches); an H100's where nobody printed another."""
+
+
+GPUS = {
+    "a100": Gpu(312e12, 156e12, 80e9, 1.30, MFU_OF_A100),  # NVIDIA A100 80GB data sheet
+    "h100": Gpu(989e12, 494.5e12, 80e9, 3.00),  # NVIDIA H100 SXM data sheet
+    "h200": Gpu(989e12, 494.5e12, 141e9, 4.00),  # NVIDIA H200 SXM data sheet
+    "b200": Gpu(2250e12, 1125e12, 180e9, 5.25),  # NVIDIA HGX B200 data sheet
+}
+"""Prices: mercatus-ai.com/blog/cloud-gpu-pricing, May 2026; of the B200, lyceum.technology/magazine, March 2026."""
+GPUS_A_NODE = 8
+
+
+def mfu(params: float, measured: tuple[tuple[float, float], ...] = MFU) -> float:
+    """Share of a GPU's peak that training reaches, even in log of all parameters between those `measured`."""
+    sizes, shares = zip(*measured, strict=True)
     return float(np.interp(math.log(params), np.log(sizes), shares))
 
 

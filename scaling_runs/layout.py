@@ -48,7 +48,7 @@ def layout(spec: CellSpec, gpu: Gpu, gpus: int, trained_steps: int | None = None
     """
     steps = spec.steps if trained_steps is None else trained_steps
     one_gpu_s = cell_flops(spec, steps) / (
-        gpu.bf16_flops_per_s * mfu(params(spec.shape, spec.seq_len, "all"))
+        gpu.bf16_flops_per_s * mfu(params(spec.shape, spec.seq_len, "all"), gpu.mfu)
     )
     found = None
     counts = _counts(spec, gpus)
