@@ -44,13 +44,13 @@ def require_gpus(config: Config, launcher: DictConfig) -> None:
     """
     sweep = config.sweep
     here = str(launcher.get("_target_", "")).endswith(TRAIN_HERE) or launcher.get("address") == "local"
-    if sweep is None or sweep.hardware is None or config.dry_run or not here:
+    if sweep is None or config.hardware is None or config.dry_run or not here:
         return
     import torch
 
     if not torch.cuda.is_available():
         raise UserError(
-            f"sweep={sweep.name} is planned for {sweep.gpus} x {sweep.hardware}, and torch {torch.__version__} finds "
+            f"sweep={sweep.name} is planned for {config.gpus} x {config.hardware}, and torch {torch.__version__} finds "
             f"no GPU on this machine; start it where they are, look at it with dry_run=true, or train it on this CPU "
-            f"with sweep.hardware=null"
+            f"with hardware=null gpus=1"
         )

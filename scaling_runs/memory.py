@@ -3,6 +3,7 @@
 Counted is what autograd keeps of transformers' own Llama, tensor by tensor (`benchmarks/memory.py` sets it beside
 torch's tracker). Attention is one fused kernel, which keeps queries, keys, values, its output and one number a head
 and token, but not the T x T square (Dao et al., arXiv 2205.14135). `torch.compile` keeps less: it is not counted.
+A GPT-2 is counted as a Llama of its widths, which keeps more.
 Between steps are held fp32 weights and moments, as mixed precision has them (Rajbhandari et al., arXiv 1910.02054,
 section 3.1), a share of them where they are sharded (ZeRO stage 3, which torch calls FSDP2).
 """

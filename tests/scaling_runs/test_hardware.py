@@ -92,6 +92,7 @@ def test_utilisation_is_that_of_the_nearest_sizes_that_were_measured() -> None:
     for size, share in MFU:
         assert mfu(size) == pytest.approx(share)
     assert MFU[3][1] < mfu(1.9e9) < MFU[4][1]
+    assert mfu(1.33e9, GPUS["a100"].mfu) == pytest.approx(0.567)
     assert (mfu(1e6), mfu(16e9)) == (MFU[0][1], MFU[-1][1])
 
 

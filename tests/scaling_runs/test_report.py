@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.flops import train_flops_per_token
-from scaling_runs.estimate import Estimate
+from scaling_runs.estimate import Estimate, estimate_plan
 from scaling_runs.numbers import count, duration
 from scaling_runs.planning import TimedPlan
 from scaling_runs.report import print_plan, print_problems, say, totals, trunk_graph
@@ -24,6 +24,30 @@ def timed_plan(*overrides: str) -> TimedPlan:
     plan = plan_of(*overrides)
     cell_s = {cell.cell_id: 60.0 * (number + 1) for number, cell in enumerate(plan.cells)}
     return TimedPlan(plan, LOCAL_CORPUS, Estimate(cell_s, 3600.0, 2, "a trial, 2 side by side"))
+
+
+def test_a_plan_for_a_cluster_shows_each_cells_gpus_memory_and_cost_and_the_sum(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Truth: what the layouts hold, read back off the table; a cost is GPUs x hours x price."""
+    config = config_of("sweep=isoflop_gpu", "gpu_hour_price=2", f"store={tmp_path}")
+    plan = plan_of("sweep=isoflop_gpu")
+    estimate = estimate_plan(plan, config, 1)
+    print_plan(TimedPlan(plan, LOCAL_CORPUS, estimate), config)
+    said = capsys.readouterr().out
+    assert estimate.cluster is not None
+    for cell in plan.cells:
+        layout = estimate.cluster.layouts[cell.cell_id]
+        (line,) = (line for line in said.splitlines() if line.endswith(cell.cell_id))
+        *_, gpus, memory, how, cost, _ = line.split()
+        assert int(gpus) == layout.gpus
+        assert float(memory) == pytest.approx(layout.memory_bytes / 1e9, abs=0.05)
+        assert how == f"{layout.accumulation}x{layout.micro_batch}"
+        assert float(cost[1:]) == pytest.approx(2 * layout.gpus * layout.seconds / 3600, abs=0.005)
+    assert (
+        f"{estimate.cluster.gpu_hours:,.0f} GPU-hours of h100, ${count(estimate.cluster.cost)} at $2.00"
+        in said
+    )
 
 
 @pytest.mark.parametrize(
