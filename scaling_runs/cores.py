@@ -33,7 +33,7 @@ def _claim(count: int, held: ExitStack) -> set[int]:
     allowed = sorted(os.sched_getaffinity(0))
     if count >= len(allowed):
         return set()  # all there are: nothing to keep to
-    folder = Path(tempfile.gettempdir()) / f"isoflop-cores-{os.getuid()}"
+    folder = machine_folder("cores")
     try:
         folder.mkdir(exist_ok=True)
     except OSError:  # a full or closed disk is no reason not to train
@@ -52,6 +52,11 @@ def _claim(count: int, held: ExitStack) -> set[int]:
                 held.enter_context(tried.pop_all())
                 return claimed
     return set()
+
+
+def machine_folder(kind: str) -> Path:
+    """Where processes of this machine agree on who has which of its cores, or GPUs, whatever store they work for."""
+    return Path(tempfile.gettempdir()) / f"isoflop-{kind}-{os.getuid()}"
 
 
 def _keep_to(cores: Collection[int]) -> None:

@@ -6,14 +6,13 @@ import dataclasses
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from fit.errors import UserError
 from models.flops import FLOP_CONVENTIONS, params, train_flops_per_token
 from scaling_runs.checkpoint import DamagedCheckpoint
 from scaling_runs.config import Config
-from scaling_runs.cores import own_cores
+from scaling_runs.cores import machine_folder, own_cores
 from scaling_runs.data import Corpus, load_corpus
 from scaling_runs.planning import make_plan
 from scaling_runs.report import print_plan, print_problems, say
@@ -69,7 +68,7 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
         raise UserError(
             f"cell '{folder.path.name}' is not in the store '{config.store}'; start its sweep"
         ) from None
-    runtime = start_runtime(spec, config.threads, Path(config.store) / "locks")
+    runtime = start_runtime(spec, config.threads, machine_folder("gpus"))
     with ExitStack() as held:
         done = _take(folder, runtime, held)
         if done is not None:

@@ -7,6 +7,7 @@ and figure of a sweep, which are made in a local folder and sent (`staged`).
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import uuid
@@ -56,6 +57,11 @@ def place(url: str) -> Path:
 
 def is_local(path: Path) -> bool:
     return isinstance(path, Path)
+
+
+def names_in(folder: Path) -> set[str]:
+    """Of what lies in it, in one question. FileNotFoundError where a folder is not there; a URL may then have none."""
+    return set(os.listdir(folder)) if is_local(folder) else {path.name for path in folder.iterdir()}
 
 
 def require_place(url: str, *, writable: bool) -> None:

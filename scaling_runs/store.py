@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from typing import Any, Literal
 from fit.errors import UserError
 from scaling_runs.files import appending, read_json, remove_abandoned, write_json, write_text
 from scaling_runs.locks import Held, holding
-from scaling_runs.places import place
+from scaling_runs.places import names_in, place
 from scaling_runs.spec import CellSpec, spec_from_dict, spec_json
 from scaling_runs.trunk import Trunk
 
@@ -81,7 +80,7 @@ class CellFolder:
 
     def status(self) -> Status:
         try:
-            names = set(os.listdir(self.path))
+            names = names_in(self.path)
         except FileNotFoundError:
             return "waiting"
         if "result.json" in names:
