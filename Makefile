@@ -1,14 +1,16 @@
 # make run     the experiment, from nothing: an environment, then python launch.py sweep=isoflop_small
 # make test    the environment, then the tests
 # make lint    the environment, then format, lint, types and import contracts
+# make cluster the environment and what clusters need, then the tests on Slurm (as root on Debian), Ray and an S3 server
 # make smoke   the environment, then python launch.py sweep=isoflop_tiny
-# make lock    requirements.lock anew, from the ranges in pyproject.toml
+# make lock    requirements.lock and requirements-cluster.lock anew, from the ranges in pyproject.toml
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.made-from-lock
+CLUSTER_READY := .venv/.made-for-clusters
 
-.PHONY: run test lint smoke lock
+.PHONY: run test cluster lint smoke lock
 
 run: $(READY)
 	$(BIN)/python launch.py sweep=isoflop_small
@@ -23,6 +25,9 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+cluster: $(CLUSTER_READY)
+	$(BIN)/python -m pytest tests/cluster
+
 smoke: $(READY)
 	$(BIN)/python launch.py sweep=isoflop_tiny
 
@@ -30,6 +35,10 @@ $(READY): requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"error: {sys.executable} is Python {v[0]}.{v[1]}; 3.11 or newer is needed: make PYTHON=/path/to/python3.11 …")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@touch $@
+
+$(CLUSTER_READY): $(READY) requirements-cluster.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-cluster.lock
 	@touch $@
 
 lock:
@@ -40,5 +49,9 @@ lock:
 	.venv-lock/bin/python -m pip freeze --exclude isoflop | sed 's/+cpu$$//' > .venv-lock/pins
 	(sed -n '/^#/p' requirements.lock && cat .venv-lock/pins) > .venv-lock/requirements.lock
 	(sed 's/==.*//' .venv-lock/pins; echo pip; echo setuptools) | sort -fu > scaling_runs/data/packages.txt
+	.venv-lock/bin/python -m pip install --quiet --group cluster
+	.venv-lock/bin/python -m pip freeze --exclude isoflop | sed 's/+cpu$$//' | grep -vxFf .venv-lock/pins > .venv-lock/more
+	(sed -n '/^#/p' requirements-cluster.lock && cat .venv-lock/more) > .venv-lock/requirements-cluster.lock
 	mv .venv-lock/requirements.lock requirements.lock
+	mv .venv-lock/requirements-cluster.lock requirements-cluster.lock
 	rm -rf .venv-lock
