@@ -32,7 +32,7 @@ def build_model(
     with torch.random.fork_rng(devices=[]), torch.device("meta") if device == "meta" else nullcontext():
         torch.manual_seed(seed)
         model = architecture(config)
-    if device != "meta":
+    if device not in ("cpu", "meta"):
         torch.nn.Module.to(model, device)
     return model
 

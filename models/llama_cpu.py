@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.distributed.fsdp import FSDPModule
 from transformers import LlamaForCausalLM
 
 MAX_SEQ_LEN = 128
@@ -31,6 +32,8 @@ def applies(model: torch.nn.Module, seq_len: int) -> TypeGuard[LlamaForCausalLM]
     if not isinstance(model, LlamaForCausalLM) or seq_len > MAX_SEQ_LEN:
         return False
     if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+        return False
+    if isinstance(model.model.layers[0], FSDPModule):  # whose weights only its own forward pass gathers
         return False
     config, weight = model.config, model.lm_head.weight
     plain = config.num_key_value_heads == config.num_attention_heads and not (

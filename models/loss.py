@@ -37,4 +37,4 @@ class NextTokenLoss(torch.nn.Module):
         logits_BTV = self.model(input_ids=windows_BT[:, :-1]).logits
         targets_BT = windows_BT[:, 1:]
         losses_N = F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), reduction="none")
-        return losses_N.view_as(targets_BT)
+        return losses_N.view_as(targets_BT).clone()  # FSDP2 warns of a module that returns a view

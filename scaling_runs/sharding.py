@@ -1,0 +1,47 @@
+"""A model made to fit a device: sharded over ranks (FSDP2), or with its activations computed a second time.
+
+Nothing here asks where it runs, so that it does the same on the meta device under a fake process group.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
+from models.loss import NextTokenLoss
+
+
+def blocks(model: torch.nn.Module) -> torch.nn.ModuleList:
+    """The transformer blocks of a model of `models.factory`, in order."""
+    inner = model.get_submodule("model" if hasattr(model, "model") else "transformer")
+    found = inner.get_submodule("layers" if hasattr(inner, "layers") else "h")
+    assert isinstance(found, torch.nn.ModuleList)
+    return found
+
+
+def checkpoint_activations(network: NextTokenLoss) -> None:
+    """In place: of each block the input alone is kept, and the way back computes the rest anew. Before `shard`."""
+    layers = blocks(network.model)
+    for i, block in enumerate(layers):
+        layers[i] = checkpoint_wrapper(block)  # without re-entering autograd, which is its default
+
+
+def shard(network: NextTokenLoss, mesh: DeviceMesh, precision: str) -> None:
+    """In place: weights, and so gradients and moments, are shared out over `mesh`, and gathered block by block.
+
+    Optimisers are made afterwards, for the parameters are other objects then. In bf16 a gathered block computes in
+    bf16 throughout, where autocast leaves sums of blocks and norms in fp32; gradients are added up in fp32.
+    """
+    policy = MixedPrecisionPolicy()
+    if precision == "bf16":
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    for block in blocks(network.model):
+        fully_shard(block, mesh=mesh, mp_policy=policy)
+    fully_shard(network, mesh=mesh, mp_policy=policy)
+
+
+def is_sharded(network: torch.nn.Module) -> bool:
+    """Whether `shard` was called on it."""
+    return isinstance(network, FSDPModule)
