@@ -24,6 +24,7 @@ MAX_MLP_RATIO = 1000.0
 MAX_COUNT = 10_000_000
 """Of anything that a model has several of, and of its width."""
 MAX_THREADS_A_CORE = 16
+SHARDING = ("auto", "never", "always")
 MAX_GPUS = 1_000_000
 
 
@@ -125,6 +126,8 @@ class Config:
     val_tokens: int = 262_144
     threads: int = 1
     """CPU threads of a cell."""
+    sharding: str = "auto"
+    """Under torchrun: auto, where a cell fits no device whole; never; always."""
     hardware: str | None = None
     """Plan for a cluster of this GPU rather than for this machine."""
     gpus: int = 1
@@ -156,6 +159,8 @@ class Config:
         if not 1 <= self.gpus <= MAX_GPUS:
             raise UserError(f"gpus is {self.gpus}; it must be 1 to {MAX_GPUS:,}, such as 8")
         self._refuse_options_of_a_cluster()
+        if self.sharding not in SHARDING:
+            raise UserError(f"sharding is '{self.sharding}'; choose one of {', '.join(SHARDING)}")
         if self.threads < 1:
             raise UserError(f"threads is {self.threads}; it must be at least 1")
         most = MAX_THREADS_A_CORE * (os.cpu_count() or 1)

@@ -14,6 +14,7 @@ from scaling_runs.checkpoint import DamagedCheckpoint
 from scaling_runs.config import Config
 from scaling_runs.cores import machine_folder, own_cores
 from scaling_runs.data import Corpus, load_corpus
+from scaling_runs.placement import placed
 from scaling_runs.planning import make_plan
 from scaling_runs.report import print_plan, print_problems, say
 from scaling_runs.runtime import Runtime, from_rank_0, joined_ranks, start_runtime, wait_for_ranks
@@ -68,7 +69,7 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
         raise UserError(
             f"cell '{folder.path.name}' is not in the store '{config.store}'; start its sweep"
         ) from None
-    runtime = start_runtime(spec, config.threads, machine_folder("gpus"))
+    runtime = placed(start_runtime(spec, config.threads, machine_folder("gpus")), spec, config.sharding)
     with ExitStack() as held:
         done = _take(folder, runtime, held)
         if done is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.flops import forward_flops_per_token, params, train_flops_per_token
@@ -63,10 +64,15 @@ def layout(spec: CellSpec, gpu: Gpu, gpus: int, trained_steps: int | None = None
     return _laid_out(spec, gpu, count, way, one_gpu_s / count, lacks)
 
 
-def way_that_fits(spec: CellSpec, memory_bytes: float, world_size: int) -> tuple[bool, bool] | None:
-    """(sharded, checkpointing) of the quickest way in which the cell trains on so many GPUs; None where none does."""
+def way_that_fits(
+    spec: CellSpec, memory_bytes: float, world_size: int, allowed: Sequence[bool] = (False, True)
+) -> tuple[bool, bool] | None:
+    """(sharded, checkpointing) of the quickest way in which the cell trains on so many GPUs; None where none does.
+
+    `allowed`: whether it may be sharded, whether it may be not.
+    """
     for sharded, checkpointing in WAYS:
-        if sharded and world_size == 1:
+        if sharded not in allowed or (sharded and world_size == 1):
             continue
         if fits(spec, memory_bytes, world_size, sharded=sharded, checkpointing=checkpointing):
             return sharded, checkpointing

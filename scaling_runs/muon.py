@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Muon
 
 from models.native import optimizers
+from scaling_runs.sharding import shared_as, whole
 
 
 class StackedMuon(Muon):
@@ -61,7 +62,7 @@ def _step_in_stacks(group: dict[str, Any], parameters: list[Tensor], momenta: li
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
     for members in _by_shape(parameters).values():
         stack = orthogonalise(
-            torch.stack([_wide(updates[i]) for i in members]),
+            torch.stack([_wide(whole(updates[i])) for i in members]),
             group["ns_coefficients"],
             group["ns_steps"],
             group["eps"],
@@ -70,7 +71,9 @@ def _step_in_stacks(group: dict[str, Any], parameters: list[Tensor], momenta: li
             parameter = parameters[i]
             rows, columns = parameter.shape
             scale = max(1.0, rows / columns) ** 0.5
-            parameter.add_(_like(update, parameter), alpha=-group["lr"] * scale)
+            parameter.add_(
+                shared_as(_like(update, parameter).contiguous(), parameter), alpha=-group["lr"] * scale
+            )
 
 
 def orthogonalise(

@@ -10,16 +10,22 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from filelock import FileLock, Timeout
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 from fit.errors import UserError
 from scaling_runs.hardware import peak_flops_per_s
+from scaling_runs.sharding import checkpoint_activations, shard
 from scaling_runs.spec import CellSpec
+
+if TYPE_CHECKING:
+    from models.loss import NextTokenLoss
 
 Answer = TypeVar("Answer")
 RANK_TIMEOUT = timedelta(minutes=10)
@@ -99,6 +105,10 @@ class Runtime:
     world_size: int = 1
     precision: str = "fp32"
     compile: bool = False
+    sharded: bool = False
+    """Whether ranks share out weights, gradients and moments (FSDP2); else each has all of them (DDP)."""
+    checkpointing: bool = False
+    """Whether activations are computed a second time rather than kept."""
 
     @property
     def is_main(self) -> bool:
@@ -110,12 +120,18 @@ class Runtime:
         """Peak of all ranks together."""
         return peak_flops_per_s(self.device, self.precision) * self.world_size
 
-    def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
-        """The model as ranks train it together, compiled where that is on.
+    def wrap(self, model: NextTokenLoss) -> torch.nn.Module:
+        """The model as ranks train it together, compiled where that is on and it is not sharded.
 
-        Buffers are constants here. To exchange them on each forward pass would hang where the ranks evaluate unequal
-        numbers of windows.
+        Optimisers are made afterwards: the parameters of a sharded model are new ones. Buffers are constants here,
+        and need no exchange.
         """
+        if self.checkpointing:
+            checkpoint_activations(model)
+        if self.sharded:
+            device = torch.device(self.device).type
+            shard(model, init_device_mesh(device, (self.world_size,)), self.precision)
+            return model
         forward: dict[str, Any] = {SYNC_BUFFERS: False}
         network = DistributedDataParallel(model, **forward) if self.world_size > 1 else model
         return torch.compile(network) if self.compile else network  # type: ignore[return-value]
@@ -134,6 +150,9 @@ class Runtime:
 
     def sync_gradients(self, network: torch.nn.Module, last: bool) -> AbstractContextManager[None]:
         """Ranks exchange gradients once a step: in its last micro-batch."""
+        if isinstance(network, FSDPModule):
+            network.set_requires_gradient_sync(last)
+            return nullcontext()
         if self.world_size > 1 and not last:
             return network.no_sync()  # type: ignore[operator]
         return nullcontext()

@@ -5,12 +5,16 @@ Nothing here asks where it runs, so that it does the same on the meta device und
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor, Replicate
 
-from models.loss import NextTokenLoss
+if TYPE_CHECKING:
+    from models.loss import NextTokenLoss  # loads transformers
 
 
 def blocks(model: torch.nn.Module) -> torch.nn.ModuleList:
@@ -45,3 +49,18 @@ def shard(network: NextTokenLoss, mesh: DeviceMesh, precision: str) -> None:
 def is_sharded(network: torch.nn.Module) -> bool:
     """Whether `shard` was called on it."""
     return isinstance(network, FSDPModule)
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """All of a tensor that ranks share out, on each; every rank calls this for the same tensors in the same order."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def shared_as(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Of a whole `tensor`, which each rank has, this rank's share, as ranks share out `like`."""
+    if not isinstance(like, DTensor):
+        return tensor
+    replicated = DTensor.from_local(
+        tensor.to(like.device), like.device_mesh, [Replicate()] * like.device_mesh.ndim, run_check=False
+    )
+    return replicated.redistribute(placements=like.placements).clone()  # else it is a view of the whole

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from scaling_runs.checkpoint import Progress, SaveClock, load_checkpoint, save_c
 from scaling_runs.data import Batches, Corpus, validation_windows
 from scaling_runs.optim import build_optimizers, set_lr
 from scaling_runs.runtime import Runtime
+from scaling_runs.sharding import whole
 from scaling_runs.spec import CellSpec
 from scaling_runs.stopping import Preempted, asked
 from scaling_runs.store import FINAL_LOSS, CellFolder, Record
@@ -77,6 +79,7 @@ def train_cell(
         init_std=spec.recipe.init_std,
         device=runtime.device,
     )
+    network = runtime.wrap(NextTokenLoss(model))
     optimizers = build_optimizers(model, spec.recipe)
     progress = load_checkpoint(folder.checkpoint, model, optimizers)
     batches = Batches(
@@ -88,9 +91,12 @@ def train_cell(
         world_size=runtime.world_size,
     )
     validation = validation_windows(corpus, spec.seq_len, spec.val_tokens)
-    network = runtime.wrap(NextTokenLoss(model))
     step_fn = TrainStep(network, optimizers, spec, runtime)
     branch = Branch(trunk, spec, runtime)
+
+    def save(path: Path, state: Progress) -> None:
+        if runtime.is_main or runtime.sharded:
+            save_checkpoint(path, model, optimizers, state, write=runtime.is_main)
 
     with ExitStack() as held:
         fork = held.enter_context(branch.climb(progress.step))
@@ -119,8 +125,7 @@ def train_cell(
                 record(meter.read(progress.step, progress.wall_s, lr, grad_norm))
                 if runtime.agree(saves.due()):
                     started_at = time.monotonic()
-                    if runtime.is_main:
-                        save_checkpoint(folder.checkpoint, model, optimizers, progress)
+                    save(folder.checkpoint, progress)
                     saves.saved(started_at)
             if stop_is_due(runtime, meter.due(progress.step)):
                 progress.wall_s = time.monotonic() - clock
@@ -128,8 +133,10 @@ def train_cell(
                     save_checkpoint(folder.checkpoint, model, optimizers, progress)
                 raise Preempted
             if branch.asks_for(progress.step):
-                state = Progress(progress.step, forked_at=progress.step, curve=folder.curve())
-                save_checkpoint(trunk.state(progress.step), model, optimizers, state)
+                state = Progress(
+                    progress.step, forked_at=progress.step, curve=folder.curve() if runtime.is_main else []
+                )
+                save(trunk.state(progress.step), state)
             branch.passed(progress.step)
         wall_s = time.monotonic() - clock
         final = evaluate(network, validation, spec, runtime)
@@ -166,7 +173,7 @@ class TrainStep:
             grad_norm = self.native.clip_gradients(self.spec.recipe.clip)
         else:
             loss = self._by_autograd(rows)
-            grad_norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.spec.recipe.clip)
+            grad_norm = whole(torch.nn.utils.clip_grad_norm_(self.parameters, self.spec.recipe.clip))
         for optimizer in self.optimizers:
             optimizer.step()
         for parameter in self.parameters:
@@ -205,7 +212,7 @@ def next_token_loss(
 
 
 def precision_of(spec: CellSpec, runtime: Runtime) -> AbstractContextManager[Any]:
-    if spec.precision == "fp32":
+    if spec.precision == "fp32" or runtime.sharded:  # whose blocks are gathered in bf16
         return nullcontext()
     return torch.autocast(torch.device(runtime.device).type, dtype=torch.bfloat16)
 
@@ -231,22 +238,23 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(network: torch.nn.Module, windows: np.ndarray, spec: CellSpec, runtime: Runtime) -> Evaluation:
-    """The loss on `windows` (n, T+1); the ranks share the work and each has all of the answer."""
+    """The loss on `windows` (n, T+1); the ranks share the work and each has all of the answer.
+
+    Each makes as many forward passes as any other, for ranks that share out a model gather it together in each.
+    """
     network.eval()
     mine = torch.from_numpy(np.ascontiguousarray(windows[runtime.rank :: runtime.world_size]))
     losses = torch.zeros(len(windows), dtype=torch.float64)
-    where = range(runtime.rank, len(windows), runtime.world_size)
-    for indices, part in _chunks(where, mine, max(1, runtime.eval_tokens // spec.seq_len)):
+    where = list(range(runtime.rank, len(windows), runtime.world_size))
+    size = max(1, runtime.eval_tokens // spec.seq_len)
+    for start in range(0, math.ceil(len(windows) / runtime.world_size), size):
+        part = mine[start : start + size] if start < len(mine) else torch.from_numpy(windows[:1].copy())
         per_token = next_token_loss(network, part.to(runtime.device), spec, runtime)
-        losses[indices] = per_token.double().mean(dim=1).cpu()
+        if start < len(mine):
+            losses[where[start : start + size]] = per_token.double().mean(dim=1).cpu()
     runtime.sum_over_ranks(losses)
     network.train()
     return Evaluation(losses)
-
-
-def _chunks(where: range, rows: torch.Tensor, size: int) -> Iterator[tuple[list[int], torch.Tensor]]:
-    for start in range(0, len(rows), size):
-        yield list(where[start : start + size]), rows[start : start + size]
 
 
 def evaluation_due(step: int, steps: int) -> bool:

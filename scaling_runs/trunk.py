@@ -138,11 +138,11 @@ class Branch:
                 if mine:
                     self.trunk.begin_at(max(found, done))
                     self._asked = {step for step in self.trunk.forks() if step <= end and step not in there}
-            found = self.runtime.agree(found)
+            found, self._asked = self.runtime.agree((found, self._asked))
             yield found if found > done else 0
 
     def asks_for(self, step: int) -> bool:
-        """Whether the state after `step` steps is to be left, on this rank."""
+        """Whether the state after `step` steps is to be left; every rank has the same answer."""
         return step in self._asked
 
     def passed(self, step: int) -> None:

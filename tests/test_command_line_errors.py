@@ -83,6 +83,7 @@ WRONG = [
     ([*SWEEP, "sweep.expected_params=null"], r"sweep\.expected_params is null; it must have a value"),
     ([*SWEEP, "sweep.name=a/b"], r"sweep\.name is 'a/b'; it names a folder"),
     ([*SWEEP, "sweep.name=.."], r"sweep\.name is '\.\.'; it names a folder"),
+    ([*SWEEP, "sharding=some"], r"sharding is 'some'; choose one of auto, never, always"),
     ([*SWEEP, "threads=0"], r"threads is 0; it must be at least 1"),
     ([*SWEEP, "hardware=h100", "gpus=0"], r"gpus is 0; it must be 1 to 1,000,000"),
     (

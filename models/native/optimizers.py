@@ -8,6 +8,7 @@ from operator import is_
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from models.native.library import kernels
 
@@ -88,7 +89,8 @@ def _library() -> ctypes.CDLL:
 
 
 def _whole(tensor: Tensor) -> bool:
-    return tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous()
+    plain = not isinstance(tensor, DTensor)  # of which a rank has but a share
+    return plain and tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous()
 
 
 def _places(tensors: Sequence[Tensor]) -> list[int]:

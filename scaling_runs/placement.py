@@ -1,0 +1,48 @@
+"""How the cells of a sweep lie on the devices that there are. Rules alone, but for asking the device its memory."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from fit.errors import UserError
+from scaling_runs.layout import way_that_fits
+from scaling_runs.runtime import Runtime
+from scaling_runs.spec import CellSpec
+
+
+def placed(runtime: Runtime, spec: CellSpec, sharding: str) -> Runtime:
+    """`runtime` as it trains `spec`: replicated where a device holds that, else sharded, as `sharding` has it.
+
+    UserError where no way fits the device.
+    """
+    memory_bytes = device_memory_bytes(runtime.device)
+    sharded, checkpointing = chosen_way(spec, runtime.world_size, memory_bytes, sharding)
+    return dataclasses.replace(runtime, sharded=sharded, checkpointing=checkpointing)
+
+
+def device_memory_bytes(device: str) -> float | None:
+    """Of a GPU; None for a CPU, whose memory is not a cell's own."""
+    if torch.device(device).type != "cuda":
+        return None
+    return float(torch.cuda.get_device_properties(device).total_memory)
+
+
+def chosen_way(
+    spec: CellSpec, world_size: int, memory_bytes: float | None, sharding: str
+) -> tuple[bool, bool]:
+    """(sharded, checkpointing): the quickest way that fits `memory_bytes`; anything fits None.
+
+    `sharding` is auto, or never or always, which on one rank are the same. UserError where no way fits.
+    """
+    if memory_bytes is None:
+        return sharding == "always" and world_size > 1, False
+    allowed = {"auto": (False, True), "never": (False,), "always": (world_size > 1,)}[sharding]
+    way = way_that_fits(spec, memory_bytes, world_size, allowed)
+    if way is None:
+        raise UserError(
+            f"{spec.shape.name} does not fit {world_size} device(s) of {memory_bytes / 1e9:.3g} GB with "
+            f"sharding={sharding}; start more ranks, with sharding=auto, or leave such cells out by sweep.max_params"
+        )
+    return way
