@@ -14,10 +14,18 @@ from scaling_runs.checkpoint import DamagedCheckpoint
 from scaling_runs.config import Config
 from scaling_runs.cores import machine_folder, own_cores
 from scaling_runs.data import Corpus, load_corpus
+from scaling_runs.errors import RankLost
 from scaling_runs.placement import placed
 from scaling_runs.planning import make_plan
 from scaling_runs.report import print_plan, print_problems, say
-from scaling_runs.runtime import Runtime, from_rank_0, joined_ranks, start_runtime, wait_for_ranks
+from scaling_runs.runtime import (
+    Runtime,
+    from_rank_0,
+    joined_ranks,
+    losing_a_rank,
+    start_runtime,
+    wait_for_ranks,
+)
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellBusy, CellFolder, Record, Store
 from scaling_runs.tracking import track_cell
@@ -81,9 +89,11 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
         try:
             corpus = load_corpus(spec.corpus, config.data.cache_dir)
             trunk = Store.at(config.store).trunk(spec)
-            with track_cell(config, spec, runtime) as observe:
+            with track_cell(config, spec, runtime) as observe, losing_a_rank():
                 result = _trained(spec, corpus, folder, trunk, runtime, observe)
             row = result_row(spec, corpus, result, runtime)
+        except RankLost:
+            raise  # which is no failure of the cell
         except Exception as error:
             if runtime.is_main:
                 folder.write_failure(str(error) or type(error).__name__, traceback.format_exc())

@@ -20,6 +20,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 from fit.errors import UserError
+from scaling_runs.errors import RankLost
 from scaling_runs.hardware import peak_flops_per_s
 from scaling_runs.sharding import checkpoint_activations, shard
 from scaling_runs.spec import CellSpec
@@ -64,9 +65,21 @@ def joined_ranks() -> Iterator[None]:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if _has_cuda() else "gloo", timeout=RANK_TIMEOUT)
     try:
-        yield
+        with losing_a_rank():
+            yield
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def losing_a_rank() -> Iterator[None]:
+    """What NCCL or gloo raise in the body, where another rank is gone, as a RankLost."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):  # gloo's have no type of their own
+            raise RankLost(rank(), error) from error
+        raise
 
 
 def wait_for_ranks(timeout: timedelta = RANK_TIMEOUT) -> None:

@@ -184,7 +184,7 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
                 _record(store.cell(cell_id), error)
             ended.update(batch)
         except UserError:
-            raise  # nobody died: the launcher can't launch as it is told to
+            raise  # nobody's cell is to blame: the launcher can't do as it is told, or another rank is lost
         except Exception as error:  # each launcher has its own way to say that a worker died
             in_the_works = [
                 cell_id for cell_id in batch if _begun_since(store.cell(cell_id), attempts[cell_id])
@@ -213,7 +213,12 @@ def _begun_since(cell: CellFolder, attempt: int | None) -> bool:
 
 
 def _record(cell: CellFolder, error: BaseException | None) -> None:
-    """Write what a launcher says went wrong, unless the cell's own process did, or the cell is another process's."""
+    """Write what a launcher says went wrong, unless the cell's own process did, or the cell is another process's.
+
+    Raises RankLost, with which no other cell can be trained.
+    """
+    if isinstance(error, RankLost):
+        raise error
     if error is not None and not isinstance(error, CellBusy) and cell.failure() is None and rank() == 0:
         cell.write_failure(str(error) or type(error).__name__)
 

@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fit.errors import UserError
+from scaling_runs.errors import RankLost
 from scaling_runs.stopping import EXIT_CODE, Preempted
 
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -83,10 +84,13 @@ def plain_errors() -> Iterator[None]:
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if WANTS_TRACEBACK:
             raise
-        _tell(f"error: {_sentence(error)}")
+        _tell(f"error: {_sentence(error)}", every_rank=isinstance(error, RankLost))
         sys.exit(2)
     except KeyboardInterrupt as interrupt:
-        _tell("\n" * sys.stderr.isatty() + "interrupted; run the same command again to go on from here")
+        ranks = int(os.environ.get("WORLD_SIZE", "1"))
+        told = isinstance(interrupt, Terminated) and ranks > 1
+        why = ", as torchrun does to every rank where one ends, and says below which" if told else ""
+        _tell("\n" * sys.stderr.isatty() + f"interrupted{why}; run the same command again to go on from here")
         if isinstance(interrupt, Preempted):
             sys.exit(EXIT_CODE)
         sys.exit(128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT))
@@ -132,8 +136,9 @@ def choices(key: str) -> str:
     return f"{hint}options{' of ' + parent if parent else ''}: {', '.join(options)}"
 
 
-def _tell(line: str) -> None:
-    if int(os.environ.get("RANK", "0")) == 0:
+def _tell(line: str, every_rank: bool = False) -> None:
+    """By rank 0, or by every rank what rank 0 may not live to tell."""
+    if every_rank or int(os.environ.get("RANK", "0")) == 0:
         print(line, file=sys.stderr)
 
 
