@@ -24,6 +24,7 @@ from scaling_runs.adaptive.rounds import DECISIONS, decisions_text, rule_of, tra
 from scaling_runs.audit.run import conclude_audit, labelled, make_audit, print_audit, remove_audit
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
+from scaling_runs.errors import RankLost
 from scaling_runs.files import write_json, write_text
 from scaling_runs.monitor import watching
 from scaling_runs.numbers import duration
