@@ -24,6 +24,7 @@ MAX_MLP_RATIO = 1000.0
 MAX_COUNT = 10_000_000
 """Of anything that a model has several of, and of its width."""
 MAX_THREADS_A_CORE = 16
+RANKS = ("auto", "together", "apart")
 SHARDING = ("auto", "never", "always")
 MAX_GPUS = 1_000_000
 
@@ -128,6 +129,8 @@ class Config:
     """CPU threads of a cell."""
     sharding: str = "auto"
     """Under torchrun: auto, where a cell fits no device whole; never; always."""
+    ranks: str = "auto"
+    """Under torchrun: together on each cell; apart, a cell a rank; auto, whichever ends sooner, cell by cell."""
     hardware: str | None = None
     """Plan for a cluster of this GPU rather than for this machine."""
     gpus: int = 1
@@ -161,6 +164,8 @@ class Config:
         self._refuse_options_of_a_cluster()
         if self.sharding not in SHARDING:
             raise UserError(f"sharding is '{self.sharding}'; choose one of {', '.join(SHARDING)}")
+        if self.ranks not in RANKS:
+            raise UserError(f"ranks is '{self.ranks}'; choose one of {', '.join(RANKS)}")
         if self.threads < 1:
             raise UserError(f"threads is {self.threads}; it must be at least 1")
         most = MAX_THREADS_A_CORE * (os.cpu_count() or 1)

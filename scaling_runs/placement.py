@@ -29,6 +29,11 @@ def device_memory_bytes(device: str) -> float | None:
     return float(torch.cuda.get_device_properties(device).total_memory)
 
 
+def fits_alone(spec: CellSpec, memory_bytes: float | None) -> bool:
+    """Whether one device of `memory_bytes` trains the cell by itself; None, a CPU's, is never too little."""
+    return memory_bytes is None or way_that_fits(spec, memory_bytes, 1) is not None
+
+
 def chosen_way(
     spec: CellSpec, world_size: int, memory_bytes: float | None, sharding: str
 ) -> tuple[bool, bool]:

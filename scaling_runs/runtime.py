@@ -41,13 +41,32 @@ SYNC_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _KNOWN else "
 """Whether buffers are exchanged on each forward pass: newer torch warns of the older name."""
 
 
+_apart = False
+"""Whether this rank works by itself for the time being."""
+
+
 def world_size() -> int:
-    """Ranks that torchrun started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """Ranks that torchrun started and that act together; 1 without it, and while they work apart."""
+    return 1 if _apart else int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    return int(os.environ.get("RANK", "0"))
+    return 0 if _apart else int(os.environ.get("RANK", "0"))
+
+
+@contextmanager
+def ranks_apart() -> Iterator[None]:
+    """In the body each rank is by itself, as if torchrun had started it alone, but for the GPU that is its own."""
+    global _apart
+    _apart = True
+    try:
+        yield
+    finally:
+        _apart = False
+
+
+def _joined() -> bool:
+    return dist.is_initialized() and not _apart
 
 
 @contextmanager
@@ -58,10 +77,11 @@ def joined_ranks() -> Iterator[None]:
     They part before the process ends: gloo's threads, where they outlive it, abort it now and then. A body
     inside another's is part of that one.
     """
-    if world_size() == 1 or dist.is_initialized():
+    if world_size() == 1 or _joined():
         yield
         return
     if _has_cuda():
+        require_own_gpus(int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count())
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if _has_cuda() else "gloo", timeout=RANK_TIMEOUT)
     try:
@@ -84,7 +104,7 @@ def losing_a_rank() -> Iterator[None]:
 
 def wait_for_ranks(timeout: timedelta = RANK_TIMEOUT) -> None:
     """Every rank leaves here together, or fails where one keeps the others waiting for longer than `timeout`."""
-    if dist.is_initialized():
+    if _joined():
         # NCCL's barrier would hold each GPU at full load
         group = dist.new_group(backend="gloo", timeout=timeout)
         dist.barrier(group=group)
@@ -93,11 +113,20 @@ def wait_for_ranks(timeout: timedelta = RANK_TIMEOUT) -> None:
 
 def from_rank_0(value: object) -> object:
     """Rank 0's value, on every rank: for whatever clocks, disks or chance might decide differently on each."""
-    if not dist.is_initialized():
+    if not _joined():
         return value
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def require_own_gpus(local_ranks: int, gpus: int) -> None:
+    """UserError, on each of a node's ranks, where it has more of them than GPUs."""
+    if local_ranks > gpus:
+        raise UserError(
+            f"a node of {gpus} GPUs has {local_ranks} ranks, and each needs one of its own; start torchrun with "
+            f"--nproc-per-node={gpus}"
+        )
 
 
 def require_even_shares(spec: CellSpec) -> None:
@@ -195,7 +224,7 @@ def start_runtime(spec: CellSpec, threads: int, locks: Path) -> Runtime:
     require_even_shares(spec)
     ranks = world_size()
     if _has_cuda():
-        index = int(os.environ["LOCAL_RANK"]) if ranks > 1 else _claim_gpu(locks)
+        index = int(os.environ["LOCAL_RANK"]) if ranks > 1 or _apart else _claim_gpu(locks)
         torch.cuda.set_device(index)
         torch.set_float32_matmul_precision("high")
         return Runtime(f"cuda:{index}", rank(), ranks, spec.precision, compile=True)

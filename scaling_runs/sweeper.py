@@ -21,6 +21,7 @@ from fit.result import fit_to_dict, write_fit
 from fit.table import load_runs
 from scaling_runs.adaptive.cells import settings_of
 from scaling_runs.adaptive.rounds import DECISIONS, decisions_text, rule_of, train_rounds
+from scaling_runs.apart import split_of, train_apart
 from scaling_runs.audit.run import conclude_audit, labelled, make_audit, print_audit, remove_audit
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
@@ -29,7 +30,7 @@ from scaling_runs.files import write_json, write_text
 from scaling_runs.monitor import watching
 from scaling_runs.numbers import duration
 from scaling_runs.places import ONE_PROCESS, protocol, staged
-from scaling_runs.plan import Plan, launch_order, left_of
+from scaling_runs.plan import Plan, left_of
 from scaling_runs.planning import TimedPlan, make_plan, time_plan
 from scaling_runs.report import print_plan, print_problems, say, totals, what_differs
 from scaling_runs.runtime import (
@@ -74,6 +75,8 @@ def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
         audit = make_audit(config, timed, side_by_side) if config.audit else None
         if config.dry_run:
             print_plan(timed, config)
+            if world_size() > 1:
+                say(split_of(timed, config).reason)
             if config.sweep.planner == "adaptive":
                 say("\n" + rule_of(settings_of(config.sweep)))
             if audit is not None:
@@ -133,7 +136,7 @@ class Training:
     def __call__(self, timed: TimedPlan) -> None:
         """Say what is planned, and train what of it is not finished."""
         plan = timed.plan
-        for cell in plan.cells:
+        for cell in split_of(timed, self.config).together:
             require_even_shares(cell.spec)
         say(totals(timed))
         if plan.problems:
@@ -149,7 +152,12 @@ class Training:
         if left.plan.flops < plan.flops:
             say(f"of these {totals(left)} are left")
         with watching(self.store, [still.get(cell.cell_id, cell) for cell in plan.cells]):
-            train_all(self.store, launch_order(left.plan, left.estimate.cell_s), self.launch)
+            split = split_of(left, self.config)
+            if world_size() > 1:
+                say(split.reason)
+            if split.apart:
+                train_apart(self.store, [cell.cell_id for cell in split.apart], self.launch, _record)
+            train_all(self.store, split.together, self.launch)
 
     def _left(self, timed: TimedPlan) -> TimedPlan:
         """What rank 0 finds unfinished, going on from the states of trunks that it finds."""

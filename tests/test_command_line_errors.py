@@ -86,6 +86,7 @@ WRONG = [
     ([*SWEEP, "detach=true"], r"detach=true leaves the cells to a cluster's queue, .*hydra/launcher=slurm"),
     ([*SWEEP, "detach=true", "sweep.planner=adaptive"], r"detach=true leaves a sweep whose next cells"),
     ([*SWEEP, "store=memory://x"], r"store 'memory://x' (lives in one process|needs a package)"),
+    ([*SWEEP, "ranks=some"], r"ranks is 'some'; choose one of auto, together, apart"),
     ([*SWEEP, "sharding=some"], r"sharding is 'some'; choose one of auto, never, always"),
     ([*SWEEP, "threads=0"], r"threads is 0; it must be at least 1"),
     ([*SWEEP, "hardware=h100", "gpus=0"], r"gpus is 0; it must be 1 to 1,000,000"),

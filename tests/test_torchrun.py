@@ -33,6 +33,7 @@ ADAMW = [
     "sweep.budgets=[1e9,2e9]",
     "sweep.expected_params=3.8e3",
 ]
+TOGETHER = "ranks=together"
 """Ranks add up gradients in another order than one process: a difference in the last bit, which Muon, orthogonalising
 the nearly singular gradients of the narrowest models, makes thousands of times larger at each step."""
 
@@ -42,6 +43,7 @@ class Ranks:
     """Sweeps by two ranks and by one process, a cell by two ranks, and a batch of three that they cannot share."""
 
     together: Sweep
+    apart: Sweep
     alone: Sweep
     cell: list[Ran]
     uneven: list[Ran]
@@ -50,14 +52,15 @@ class Ranks:
 @pytest.fixture(scope="module")
 def ranks(base: Path) -> Ranks:
     """torchrun itself starts the sweep; the others' ranks start warm, with torchrun's variables."""
-    together, alone = base / "ranks-sweep", base / "ranks-alone"
-    swept, by_one, cell, uneven = side_by_side(
-        partial(launch, *grid(base, together), *ADAMW, program=torchrun(2)),
+    together, apart, alone = base / "ranks-sweep", base / "ranks-apart", base / "ranks-alone"
+    swept, in_turn, by_one, cell, uneven = side_by_side(
+        partial(launch, *grid(base, together), *ADAMW, TOGETHER, program=torchrun(2)),
+        partial(launch, *grid(base, apart), *ADAMW, program=torchrun(2)),
         partial(launch_warm, *grid(base, alone), *ADAMW, ALONE),
         partial(launch_ranks, 2, *one_cell(base, base / "ranks-cell")),
-        partial(launch_ranks, 2, *grid(base, base / "ranks-uneven"), "recipe.batch_tokens=192"),
+        partial(launch_ranks, 2, *grid(base, base / "ranks-uneven"), "recipe.batch_tokens=192", TOGETHER),
     )
-    return Ranks(Sweep(swept, together), Sweep(by_one, alone), cell, uneven)
+    return Ranks(Sweep(swept, together), Sweep(in_turn, apart), Sweep(by_one, alone), cell, uneven)
 
 
 def test_two_ranks_train_the_cells_of_one_process(ranks: Ranks) -> None:
@@ -68,6 +71,18 @@ def test_two_ranks_train_the_cells_of_one_process(ranks: Ranks) -> None:
         assert (two["run_id"], two["tokens"], two["flops"]) == (one["run_id"], one["tokens"], one["flops"])
         assert float(two["loss"]) == pytest.approx(float(one["loss"]), abs=1e-4)
         assert (two["ranks"], one["ranks"]) == ("2", "1")
+
+
+def test_ranks_apart_train_the_cells_of_one_process_and_say_why(ranks: Ranks) -> None:
+    """Truth: the run table of one process, to the last digit: each cell is trained by one rank, as there."""
+    apart, alone = ranks.apart, ranks.alone
+    assert apart.ran.code == 0, apart.ran
+    assert apart.ran.out.count("6 cells side by side, one a rank, then 0 on all 2 ranks") == 1
+    assert [(row["run_id"], row["loss"]) for row in apart.rows()] == [
+        (row["run_id"], row["loss"]) for row in alone.rows()
+    ]
+    assert {row["ranks"] for row in apart.rows()} == {"1"}
+    assert "Traceback" not in apart.ran.err
 
 
 def test_rank_0_alone_has_the_terminal_and_the_files(ranks: Ranks) -> None:

@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 
 from fit.errors import UserError
 from scaling_runs import runtime
-from scaling_runs.runtime import Runtime, from_rank_0, joined_ranks, require_even_shares, start_runtime
+from scaling_runs.runtime import (
+    Runtime,
+    from_rank_0,
+    joined_ranks,
+    require_even_shares,
+    require_own_gpus,
+    start_runtime,
+)
 from scaling_runs.spec import CellSpec
 from tests.configs import ROOT
 from tests.scaling_runs.test_spec import a_spec
@@ -163,7 +170,9 @@ def test_a_rank_takes_its_own_gpu_before_it_meets_the_others(monkeypatch: pytest
     calls: list[object] = []
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     monkeypatch.setattr(runtime, "_has_cuda", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "set_device", calls.append)
     monkeypatch.setattr(
         torch.distributed, "init_process_group", lambda backend, timeout: calls.append(backend)
@@ -172,6 +181,13 @@ def test_a_rank_takes_its_own_gpu_before_it_meets_the_others(monkeypatch: pytest
     with joined_ranks():
         assert calls == [3, "nccl"]
     assert calls == [3, "nccl", "parted"]
+
+
+def test_more_ranks_than_gpus_are_refused_in_one_sentence() -> None:
+    """Truth: three ranks on two GPUs."""
+    require_own_gpus(2, 2)
+    with pytest.raises(UserError, match=r"a node of 2 GPUs has 3 ranks, .*--nproc-per-node=2"):
+        require_own_gpus(3, 2)
 
 
 def test_ranks_part_where_they_joined_whatever_the_body_raises(monkeypatch: pytest.MonkeyPatch) -> None:
