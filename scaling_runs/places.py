@@ -1,4 +1,4 @@
-"""Where a store is: a folder, or any URL that fsspec reads and writes, such as s3://bucket/results.
+"""Where a store is: a folder, or the URL of an object store that fsspec reads and writes, such as s3://bucket/results.
 
 A folder is a `pathlib.Path`. A URL is a `UPath` of universal_pathlib, which acts as one: the store is written once.
 Only three things differ, and each has its own home: whole files (`files.py`), locks (`locks.py`) and the table, fit
@@ -77,7 +77,8 @@ def require_place(url: str, *, writable: bool) -> None:
         if not writable:
             root.exists()
             return
-        root.mkdir(parents=True, exist_ok=True)
+        if is_local(root):
+            root.mkdir(parents=True, exist_ok=True)  # a bucket is not ours to make
         probe = root / f".probe-{uuid.uuid4().hex}"
         probe.write_bytes(b"")
         probe.unlink()
