@@ -28,6 +28,10 @@ def cell_header(estimate: Estimate) -> str:
     return " ".join([CELL_HEADER, *on_cluster, " cell"])
 
 
+SHOWN_OF_A_KIND = 7
+"""Problems of one code at one budget: a sweep of thousands of cells may have thousands."""
+
+
 def say(text: str) -> None:
     """Print, on rank 0."""
     if rank() == 0:
@@ -123,8 +127,14 @@ def totals(timed: TimedPlan) -> str:
 def print_problems(timed: TimedPlan) -> None:
     problems = timed.plan.problems
     say(f"\n{number(len(problems), 'problem')} with this plan" + (":" if problems else ""))
+    kinds: dict[tuple[str, float], list[str]] = {}
     for problem in problems:
-        say(f"  {problem.code} at {problem.budget:.3g} FLOPs: {problem.text}")
+        kinds.setdefault((problem.code, problem.budget), []).append(problem.text)
+    for (code, budget), texts in kinds.items():
+        for text in texts[:SHOWN_OF_A_KIND]:
+            say(f"  {code} at {budget:.3g} FLOPs: {text}")
+        if len(texts) > SHOWN_OF_A_KIND:
+            say(f"  {code} at {budget:.3g} FLOPs: {len(texts) - SHOWN_OF_A_KIND} more like these")
 
 
 def what_differs(config: Config, plan: Plan, fit: IsoflopFit) -> str:

@@ -14,6 +14,7 @@ from models.flops import train_flops_per_token
 from scaling_runs.estimate import Estimate, estimate_plan
 from scaling_runs.numbers import count, duration
 from scaling_runs.planning import TimedPlan
+from scaling_runs.problems import Problem
 from scaling_runs.report import print_plan, print_problems, say, totals, trunk_graph
 from scaling_runs.store import Store
 from tests.configs import LOCAL_CORPUS, config_of, plan_of
@@ -213,3 +214,20 @@ def test_the_plan_draws_each_trunk_and_what_it_saves() -> None:
         assert name == f"{cells[0].spec.shape.name}, seed 0"
         assert [float(budget) for budget in budgets] == sorted(float(f"{cell.budget:.3g}") for cell in cells)
     assert trunk_graph(plan_of("sweep=isoflop_small", "recipe=cosine")) == []
+
+
+def test_of_many_problems_of_a_kind_some_are_shown_and_the_rest_are_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Truth: twenty of one code at one budget, and one at another."""
+    plan = plan_of("sweep=isoflop_tiny")
+    many = [Problem("few-steps", f"number {i}", 1e10) for i in range(20)] + [
+        Problem("few-steps", "alone", 2e10)
+    ]
+    crowded = dataclasses.replace(plan, problems=tuple(many))
+    print_problems(TimedPlan(crowded, LOCAL_CORPUS, Estimate({}, 0.0, 1, "a trial")))
+    lines = capsys.readouterr().out.splitlines()
+    assert "21 problems with this plan:" in lines
+    assert sum("number" in line for line in lines) == 7
+    assert "  few-steps at 1e+10 FLOPs: 13 more like these" in lines
+    assert "  few-steps at 2e+10 FLOPs: alone" in lines
