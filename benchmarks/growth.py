@@ -26,11 +26,12 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from scaling_runs.cell import Cell  # noqa: E402
+from scaling_runs.conclusion import conclude  # noqa: E402
 from scaling_runs.config import Config  # noqa: E402
 from scaling_runs.monitor import _Watch  # noqa: E402
 from scaling_runs.planning import make_plan  # noqa: E402
 from scaling_runs.store import Store  # noqa: E402
-from scaling_runs.sweeper import _train_plan, conclude, run_sweep  # noqa: E402
+from scaling_runs.sweeper import Training, run_sweep  # noqa: E402
 from tests.configs import config_of  # noqa: E402
 from tests.simulated import Surface  # noqa: E402
 
@@ -110,14 +111,13 @@ def measure(cells: int) -> dict[str, float]:
             return [None] * len(cell_ids)
 
         timed("sweep_s", lambda: run_sweep(config, launch))
-        timed("resume_scan_s", lambda: _train_plan(planned, store, launch))
-        timed("conclude_s", lambda: conclude(config, plan, store, wall_s=1.0))
+        timed("resume_scan_s", lambda: Training(config, store, launch, 1)(planned))
+        timed("conclude_s", lambda: conclude(config, plan, store, store.sweep_folder(plan.name), wall_s=1.0))
         for cell in plan.cells:
             (store.cell(cell.cell_id).path / "result.json").unlink()
         timed("look_s", _Watch(store, plan.cells).look)
         status = [sys.executable, "-m", "scaling_runs", "status", "growth", f"store={config.store}"]
-        if (ROOT / "scaling_runs" / "__main__.py").exists():
-            timed("status_s", lambda: subprocess.run(status, cwd=ROOT, check=True, capture_output=True))
+        timed("status_s", lambda: subprocess.run(status, cwd=ROOT, check=True, capture_output=True))
     found["peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
     return found
 

@@ -10,13 +10,13 @@ import torch
 
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
+from scaling_runs.launching import Launch
 from scaling_runs.placement import device_memory_bytes, fits_alone
 from scaling_runs.plan import launch_order
 from scaling_runs.planning import TimedPlan
 from scaling_runs.runtime import PREPARING_TIMEOUT, from_rank_0, ranks_apart, wait_for_ranks, world_size
 from scaling_runs.store import CellFolder, Store
 
-Launch = Callable[[Sequence[str]], Sequence[BaseException | None]]
 Record = Callable[[CellFolder, BaseException | None], None]
 
 TOGETHER = 0.7

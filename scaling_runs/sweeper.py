@@ -1,38 +1,26 @@
-"""The whole experiment: plan, skip what is done, launch the rest, read the run table, fit, report."""
+"""The whole experiment: plan, skip what is done, launch the rest, conclude."""
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from fit.errors import UserError
-from fit.isoflop import IsoflopFit, fit_isoflop
-from fit.report.figures import draw_isoflop
-from fit.report.summary import render
-from fit.report.target import render_target
-from fit.result import fit_to_dict, write_fit
-from fit.table import load_runs
 from scaling_runs.adaptive.cells import settings_of
-from scaling_runs.adaptive.rounds import DECISIONS, decisions_text, rule_of, train_rounds
+from scaling_runs.adaptive.rounds import DECISIONS, rule_of, train_rounds
 from scaling_runs.apart import split_of, train_apart
 from scaling_runs.audit.run import conclude_audit, labelled, make_audit, print_audit, remove_audit
 from scaling_runs.cell import Cell
+from scaling_runs.conclusion import conclude, table_rows, to_csv
 from scaling_runs.config import Config
-from scaling_runs.errors import RankLost
-from scaling_runs.files import write_json, write_text
+from scaling_runs.files import write_text
+from scaling_runs.launching import Launch, record, train_all
 from scaling_runs.monitor import watching
-from scaling_runs.numbers import duration
 from scaling_runs.places import ONE_PROCESS, protocol, staged
 from scaling_runs.plan import Plan, left_of
 from scaling_runs.planning import TimedPlan, make_plan, time_plan
-from scaling_runs.report import print_plan, print_problems, say, totals, what_differs
+from scaling_runs.report import print_plan, print_problems, say, totals
 from scaling_runs.runtime import (
     from_rank_0,
     joined_ranks,
@@ -41,16 +29,8 @@ from scaling_runs.runtime import (
     wait_for_ranks,
     world_size,
 )
-from scaling_runs.store import CellBusy, CellFolder, Store
+from scaling_runs.store import Store
 from scaling_runs.sweep_record import write_plan
-from scaling_runs.tracking import sync_command, track_sweep
-
-Launch = Callable[[Sequence[str]], Sequence[BaseException | None]]
-"""Trains the cells of these ids; what went wrong with each, or None."""
-SUSPICIOUS_DEATHS = 2
-"""A cell that was in the works this often when a worker died may have killed it."""
-MAX_IDLE_DEATHS = 2
-"""Where workers die this often before they begin a cell, it is no cell's fault."""
 
 
 def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
@@ -156,7 +136,7 @@ class Training:
             if world_size() > 1:
                 say(split.reason)
             if split.apart:
-                train_apart(self.store, [cell.cell_id for cell in split.apart], self.launch, _record)
+                train_apart(self.store, [cell.cell_id for cell in split.apart], self.launch, record)
             train_all(self.store, split.together, self.launch)
 
     def _left(self, timed: TimedPlan) -> TimedPlan:
@@ -168,181 +148,3 @@ class Training:
         left = from_rank_0(left_of(timed.plan, finished, states))
         assert isinstance(left, Plan)
         return time_plan(left, timed.corpus, self.config, self.side_by_side)
-
-
-def job_of(arguments: Sequence[str], cell_id: str) -> list[str]:
-    """The options that train one cell. Its id is quoted: Hydra reads a bare 582416563e73 as a number."""
-    return [*arguments, f"cell='{cell_id}'"]
-
-
-def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
-    """Launch what is not finished, in this order; where a worker dies, launch what is left of it.
-
-    A worker that dies takes its neighbours along, and none says whose fault it was: a cell that was in the works at
-    `SUSPICIOUS_DEATHS` is launched alone, after the others, and has failed where its worker dies once more.
-    """
-    deaths: Counter[str] = Counter()
-    failed_before = {cell.cell_id: store.cell(cell.cell_id).failed_at() for cell in cells}
-    ended: set[str] = set()
-    idle_deaths = 0
-    while todo := _todo(store, cells, ended):
-        batch = [cell_id for cell_id in todo if deaths[cell_id] < SUSPICIOUS_DEATHS] or todo[:1]
-        attempts = {cell_id: store.cell(cell_id).attempt() for cell_id in batch}
-        try:
-            for cell_id, error in zip(batch, launch(batch), strict=True):
-                _record(store.cell(cell_id), error)
-            ended.update(batch)
-        except UserError:
-            raise  # nobody's cell is to blame: the launcher can't do as it is told, or another rank is lost
-        except Exception as error:  # each launcher has its own way to say that a worker died
-            in_the_works = [
-                cell_id for cell_id in batch if _begun_since(store.cell(cell_id), attempts[cell_id])
-            ]
-            idle_deaths += not in_the_works
-            if idle_deaths >= MAX_IDLE_DEATHS:
-                raise
-            deaths.update(in_the_works)
-            for cell_id in in_the_works:
-                if deaths[cell_id] > SUSPICIOUS_DEATHS:
-                    store.cell(cell_id).write_failure(
-                        f"its worker process died {deaths[cell_id]} times, at last with no other beside it ({error})"
-                    )
-            failed_at = {cell_id: store.cell(cell_id).failed_at() for cell_id in batch}
-            ended |= {
-                cell_id for cell_id in batch if failed_at[cell_id] not in (None, failed_before[cell_id])
-            }
-
-
-def _begun_since(cell: CellFolder, attempt: int | None) -> bool:
-    """Whether a worker took up the cell since `attempt` and ended in the midst of it.
-
-    Its lock does not tell, for it went with the worker; nor does its progress, which an earlier run may have left.
-    """
-    return cell.status() == "running" and cell.attempt() != attempt
-
-
-def _record(cell: CellFolder, error: BaseException | None) -> None:
-    """Write what a launcher says went wrong, unless the cell's own process did, or the cell is another process's.
-
-    Raises RankLost, with which no other cell can be trained.
-    """
-    if isinstance(error, RankLost):
-        raise error
-    if error is not None and not isinstance(error, CellBusy) and cell.failure() is None and rank() == 0:
-        cell.write_failure(str(error) or type(error).__name__)
-
-
-def _todo(store: Store, cells: Sequence[Cell], ended: set[str]) -> list[str]:
-    """What rank 0 finds neither finished nor ended in this run."""
-    mine = [
-        cell.cell_id
-        for cell in cells
-        if cell.cell_id not in ended and not store.cell(cell.cell_id).finished()
-    ]
-    todo = from_rank_0(mine)
-    assert isinstance(todo, list)
-    return todo
-
-
-def conclude(config: Config, plan: Plan, store: Store, folder: Path, wall_s: float) -> bool:
-    """Write the run table, the fit and the figure, print the report; whether nothing is missing from it.
-
-    folder: the sweep's, or the local one that stands for it.
-    """
-    names = ("runs.csv", "fit.json", "isoflop.png", "summary.txt")
-    table, fit_json, figure, report = (folder / name for name in names)
-    rows = table_rows(plan, store)
-    write_text(table, to_csv(rows))
-    failed = [row for row in rows if row["status"] != "finished"]
-    for trunk in plan.trunks():
-        if all(store.cell(cell.cell_id).finished() for cell in trunk):
-            store.trunk(trunk[0].spec).keep_last()
-    try:
-        fit = fit_isoflop(load_runs(table), predict=_targets(config))
-    except UserError as error:
-        say(f"\nno fit: {error}")
-        for stale in (fit_json, figure, report):
-            stale.unlink(missing_ok=True)
-        summary: dict[str, Any] = {}
-    else:
-        write_fit(fit, fit_json)
-        draw_isoflop(fit, figure)
-        text = "\n\n".join([render(fit), what_differs(config, plan, fit), *_closing(config, fit, folder)])
-        write_text(report, text + "\n")
-        say("\n" + text)
-        summary = _headline(fit)
-    track_sweep(config, table, fit_json, figure, summary)
-    for row in failed:
-        say(f"failed: cell {row['run_id']} ({row['status_reason']}); it is tried again on the next run")
-    training_s = sum(row["wall_s"] or 0 for row in rows)
-    write_json(folder / "sweep.json", {"wall_s": wall_s, "training_s": training_s, "flops": plan.flops})
-    say(f"\n{duration(wall_s)} for this run, {duration(training_s)} of training in all cells")
-    home = store.sweep_folder(plan.name)
-    say(
-        "files: "
-        + ", ".join(str(home / path.name) for path in (table, fit_json, figure, report) if path.exists())
-    )
-    if (command := sync_command(config)) is not None:
-        say(f"to see the curves on W&B: {command}")
-    return not failed and fit_json.exists()
-
-
-def _targets(config: Config) -> list[float]:
-    """FLOPs to predict at."""
-    return [config.sweep.target] if config.sweep is not None and config.sweep.target is not None else []
-
-
-def _closing(config: Config, fit: IsoflopFit, folder: Path) -> list[str]:
-    """How an adaptive sweep came to its cells, and what to use at the target."""
-    adaptive = config.sweep is not None and config.sweep.planner == "adaptive"
-    decisions = [decisions_text(folder)] if adaptive else []
-    return decisions + [render_target(fit, prediction) for prediction in fit.predictions]
-
-
-def table_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
-    """Contract 1: a row a cell of the plan, failed ones with their reason, in an order that equal runs share."""
-    rows = []
-    for cell in plan.cells:
-        folder = store.cell(cell.cell_id)
-        result = folder.result()
-        if result is None:
-            spec = cell.spec
-            result = {
-                "run_id": cell.cell_id,
-                "params": cell.params,
-                "tokens": spec.tokens,
-                "flops": spec.flops,
-                "loss": None,
-                "seed": spec.seed,
-                "width": spec.shape.width,
-                "wall_s": None,
-                "status": "failed",
-                "status_reason": _why_unfinished(folder),
-            }
-        rows.append({"budget": cell.budget, **result})
-    return sorted(rows, key=lambda row: (row["budget"], row["width"], row["seed"]))
-
-
-def _why_unfinished(folder: CellFolder) -> str:
-    """In one line."""
-    busy = "another process is training it" if folder.busy() else "it was not trained"
-    return " ".join((folder.failure() or busy).split())
-
-
-def to_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Floats are written in full, so that nothing is lost on the way to the fit."""
-    longest_first = sorted(rows, key=len, reverse=True)  # a failed row has few columns
-    columns = dict.fromkeys(column for row in longest_first for column in row)
-    columns["status_reason"] = columns.pop("status_reason", None)  # last, for it may be long
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _headline(fit: IsoflopFit) -> dict[str, Any]:
-    laws = fit_to_dict(fit)["laws"]
-    return {
-        f"{axis}_{key}": laws[axis][key] for axis in laws if laws[axis] for key in ("exponent", "coefficient")
-    }

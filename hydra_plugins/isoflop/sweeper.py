@@ -36,7 +36,8 @@ class IsoflopSweeper(Sweeper):
         from scaling_runs.usage import refuse_lists
 
         refuse_lists(arguments)
-        from scaling_runs.sweeper import job_of, run_sweep
+        from scaling_runs.launching import job_of
+        from scaling_runs.sweeper import run_sweep
 
         def launch(cell_ids: Sequence[str]) -> list[BaseException | None]:
             """Train each cell; what went wrong with it, in the order of `cell_ids`."""

@@ -14,10 +14,10 @@ import pytest
 
 from scaling_runs import spec as specs
 from scaling_runs import trunk as trunks
+from scaling_runs.launching import todo_of
 from scaling_runs.monitor import _Watch
 from scaling_runs.plan import Plan
 from scaling_runs.store import Store
-from scaling_runs.sweeper import _todo
 from tests.configs import plan_of
 from tests.scaling_runs.conftest import filled
 
@@ -56,7 +56,7 @@ def test_each_cell_is_hashed_once(tmp_path: Path) -> None:
         planned = calls["hash"]
         store = filled(tmp_path, plan.cells)
         plan.trunks()
-        _todo(store, plan.cells, set())
+        todo_of(store, plan.cells, set())
         _Watch(store, plan.cells).look()
     assert calls["hash"] == planned == 2 * len(plan.cells)
 
@@ -68,7 +68,7 @@ def test_what_is_left_to_do_is_found_without_reading_a_file(tmp_path: Path, plan
     for cell in finished:
         store.cell(cell.cell_id).write_result({"loss": 1.0, "wall_s": 1.0})
     with counted() as calls:
-        todo = _todo(store, plan.cells, set())
+        todo = todo_of(store, plan.cells, set())
     assert calls["open"] == 0
     assert set(todo) == {cell.cell_id for cell in plan.cells} - {cell.cell_id for cell in finished}
 

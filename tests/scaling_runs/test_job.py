@@ -19,12 +19,12 @@ from fit.table import load_runs
 from models.flops import params, train_flops_per_token
 from models.shapes import Shape
 from scaling_runs import checkpoint, train
+from scaling_runs.conclusion import to_csv
 from scaling_runs.config import Config
 from scaling_runs.job import bits_per_byte, result_row, run_cell, run_job
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellBusy, CellFolder, Record, Store
-from scaling_runs.sweeper import to_csv
 from scaling_runs.train import CellFailed, Result
 from tests.configs import config_of
 from tests.scaling_runs.conftest import RealText, spec_for

@@ -13,7 +13,7 @@ from scaling_runs.status import status_of
 from scaling_runs.store import Store
 from scaling_runs.sweep_record import read_plan, write_plan
 from tests.configs import ROOT
-from tests.scaling_runs.test_sweeper import finish
+from tests.scaling_runs.test_launching import finish
 
 
 @pytest.fixture

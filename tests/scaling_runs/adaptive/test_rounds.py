@@ -17,7 +17,7 @@ from scaling_runs.plan import Plan
 from scaling_runs.planning import TimedPlan, time_plan
 from scaling_runs.store import Store
 from tests.configs import LOCAL_CORPUS, config_of
-from tests.scaling_runs.test_sweeper import finish
+from tests.scaling_runs.test_launching import finish
 
 OPTIONS = (
     "sweep=isoflop_small",
@@ -30,7 +30,7 @@ OPTIONS = (
 
 
 class Trainer:
-    """Finishes cells by `tests.scaling_runs.test_sweeper.valley`, and is interrupted after `most` of them."""
+    """Finishes cells by `tests.scaling_runs.test_launching.valley`, and is interrupted after `most` of them."""
 
     def __init__(self, store: Store, most: float = float("inf"), fails: Sequence[int] = ()) -> None:
         self.store, self.most, self.fails = store, most, fails
@@ -50,8 +50,8 @@ class Trainer:
 
 
 def bumpy(cell: Cell) -> float:
-    """The valley of test_sweeper and a little noise that the cell's id decides."""
-    from tests.scaling_runs.test_sweeper import valley
+    """The valley of test_launching and a little noise that the cell's id decides."""
+    from tests.scaling_runs.test_launching import valley
 
     return valley(cell) + (int(cell.cell_id, 16) % 1000 - 500) * 1e-5
 

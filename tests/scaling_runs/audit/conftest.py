@@ -17,12 +17,12 @@ from scaling_runs.audit.effect import AuditedBudget
 from scaling_runs.audit.run import labelled
 from scaling_runs.audit.study import Study, study_audit
 from scaling_runs.cell import Cell
+from scaling_runs.conclusion import table_rows, to_csv
 from scaling_runs.plan import Plan
 from scaling_runs.store import Store
-from scaling_runs.sweeper import table_rows, to_csv
 from tests.configs import LOCAL_CORPUS, config_of, plan_of
 from tests.scaling_runs.conftest import filled
-from tests.scaling_runs.test_sweeper import finish, valley
+from tests.scaling_runs.test_launching import finish, valley
 from tests.simulated import Law, table
 
 Change = Callable[[np.ndarray, float], np.ndarray]
@@ -106,7 +106,7 @@ class Trained:
 
 
 def trained(root: Path, changes: Mapping[str, CellChange], *overrides: str, noise: float = 0.0) -> Trained:
-    """isoflop_small and its audit; the losses are those of `tests/scaling_runs/test_sweeper.py`, plus `changes` by
+    """isoflop_small and its audit; the losses are those of `tests/scaling_runs/test_launching.py`, plus `changes` by
     perturbation, plus Gaussian noise."""
     random = np.random.default_rng(0)
     options = ("sweep=isoflop_small", *overrides)

@@ -8,9 +8,9 @@ import pytest
 
 from scaling_runs.audit.choice import choose_audit
 from scaling_runs.audit.run import TimedAudit, conclude_audit, print_audit, remove_audit
+from scaling_runs.conclusion import to_csv
 from scaling_runs.estimate import Estimate
 from scaling_runs.planning import TimedPlan
-from scaling_runs.sweeper import to_csv
 from tests.configs import LOCAL_CORPUS, config_of, plan_of
 from tests.contract import read_json
 from tests.scaling_runs.audit.conftest import Trained, trained

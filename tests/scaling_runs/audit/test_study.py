@@ -12,9 +12,9 @@ from fit.errors import UserError
 from fit.isoflop import fit_isoflop
 from fit.table import load_runs
 from scaling_runs.cell import Cell
-from scaling_runs.sweeper import table_rows, to_csv
+from scaling_runs.conclusion import table_rows, to_csv
 from tests.scaling_runs.audit.conftest import Trained, trained
-from tests.scaling_runs.test_sweeper import finish, valley
+from tests.scaling_runs.test_launching import finish, valley
 
 GROWTH = 0.004
 """Nats by which the tilt of a recipe grows an e-fold of compute."""

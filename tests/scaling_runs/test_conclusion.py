@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fit.table import load_runs
+from scaling_runs.conclusion import conclude, table_rows, to_csv
 from scaling_runs.plan import Plan
 from scaling_runs.store import Store
-from scaling_runs.sweeper import conclude, table_rows, to_csv
 from tests.configs import config_of, plan_of
 from tests.scaling_runs.conftest import SWEEP, filled
-from tests.scaling_runs.test_sweeper import finish
+from tests.scaling_runs.test_launching import finish
 
 
 def parsed(text: str) -> list[dict[str, str]]:

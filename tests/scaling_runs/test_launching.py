@@ -12,15 +12,11 @@ from hypothesis import strategies as st
 
 from fit.errors import UserError
 from scaling_runs.cell import Cell
+from scaling_runs.conclusion import table_rows
+from scaling_runs.launching import MAX_IDLE_DEATHS, job_of, train_all
 from scaling_runs.plan import Plan
 from scaling_runs.store import CellBusy, Store
-from scaling_runs.sweeper import (
-    MAX_IDLE_DEATHS,
-    job_of,
-    run_sweep,
-    table_rows,
-    train_all,
-)
+from scaling_runs.sweeper import run_sweep
 from tests.configs import config_of
 from tests.scaling_runs.conftest import filled
 

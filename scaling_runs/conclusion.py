@@ -1,0 +1,129 @@
+"""The end of a sweep: its run table, the fit, the figure, the report."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fit.errors import UserError
+from fit.isoflop import IsoflopFit, fit_isoflop
+from fit.report.figures import draw_isoflop
+from fit.report.summary import render
+from fit.report.target import render_target
+from fit.result import fit_to_dict, write_fit
+from fit.table import load_runs
+from scaling_runs.adaptive.rounds import decisions_text
+from scaling_runs.config import Config
+from scaling_runs.files import write_json, write_text
+from scaling_runs.numbers import duration
+from scaling_runs.plan import Plan
+from scaling_runs.report import say, what_differs
+from scaling_runs.store import CellFolder, Store
+from scaling_runs.tracking import sync_command, track_sweep
+
+
+def conclude(config: Config, plan: Plan, store: Store, folder: Path, wall_s: float) -> bool:
+    """Write the run table, the fit and the figure, print the report; whether nothing is missing from it.
+
+    folder: the sweep's, or the local one that stands for it.
+    """
+    names = ("runs.csv", "fit.json", "isoflop.png", "summary.txt")
+    table, fit_json, figure, report = (folder / name for name in names)
+    rows = table_rows(plan, store)
+    write_text(table, to_csv(rows))
+    failed = [row for row in rows if row["status"] != "finished"]
+    for trunk in plan.trunks():
+        if all(store.cell(cell.cell_id).finished() for cell in trunk):
+            store.trunk(trunk[0].spec).keep_last()
+    try:
+        fit = fit_isoflop(load_runs(table), predict=_targets(config))
+    except UserError as error:
+        say(f"\nno fit: {error}")
+        for stale in (fit_json, figure, report):
+            stale.unlink(missing_ok=True)
+        summary: dict[str, Any] = {}
+    else:
+        write_fit(fit, fit_json)
+        draw_isoflop(fit, figure)
+        text = "\n\n".join([render(fit), what_differs(config, plan, fit), *_closing(config, fit, folder)])
+        write_text(report, text + "\n")
+        say("\n" + text)
+        summary = _headline(fit)
+    track_sweep(config, table, fit_json, figure, summary)
+    for row in failed:
+        say(f"failed: cell {row['run_id']} ({row['status_reason']}); it is tried again on the next run")
+    training_s = sum(row["wall_s"] or 0 for row in rows)
+    write_json(folder / "sweep.json", {"wall_s": wall_s, "training_s": training_s, "flops": plan.flops})
+    say(f"\n{duration(wall_s)} for this run, {duration(training_s)} of training in all cells")
+    home = store.sweep_folder(plan.name)
+    say(
+        "files: "
+        + ", ".join(str(home / path.name) for path in (table, fit_json, figure, report) if path.exists())
+    )
+    if (command := sync_command(config)) is not None:
+        say(f"to see the curves on W&B: {command}")
+    return not failed and fit_json.exists()
+
+
+def _targets(config: Config) -> list[float]:
+    """FLOPs to predict at."""
+    return [config.sweep.target] if config.sweep is not None and config.sweep.target is not None else []
+
+
+def _closing(config: Config, fit: IsoflopFit, folder: Path) -> list[str]:
+    """How an adaptive sweep came to its cells, and what to use at the target."""
+    adaptive = config.sweep is not None and config.sweep.planner == "adaptive"
+    decisions = [decisions_text(folder)] if adaptive else []
+    return decisions + [render_target(fit, prediction) for prediction in fit.predictions]
+
+
+def table_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
+    """Contract 1: a row a cell of the plan, failed ones with their reason, in an order that equal runs share."""
+    rows = []
+    for cell in plan.cells:
+        folder = store.cell(cell.cell_id)
+        result = folder.result()
+        if result is None:
+            spec = cell.spec
+            result = {
+                "run_id": cell.cell_id,
+                "params": cell.params,
+                "tokens": spec.tokens,
+                "flops": spec.flops,
+                "loss": None,
+                "seed": spec.seed,
+                "width": spec.shape.width,
+                "wall_s": None,
+                "status": "failed",
+                "status_reason": _why_unfinished(folder),
+            }
+        rows.append({"budget": cell.budget, **result})
+    return sorted(rows, key=lambda row: (row["budget"], row["width"], row["seed"]))
+
+
+def _why_unfinished(folder: CellFolder) -> str:
+    """In one line."""
+    busy = "another process is training it" if folder.busy() else "it was not trained"
+    return " ".join((folder.failure() or busy).split())
+
+
+def to_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Floats are written in full, so that nothing is lost on the way to the fit."""
+    longest_first = sorted(rows, key=len, reverse=True)  # a failed row has few columns
+    columns = dict.fromkeys(column for row in longest_first for column in row)
+    columns["status_reason"] = columns.pop("status_reason", None)  # last, for it may be long
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _headline(fit: IsoflopFit) -> dict[str, Any]:
+    laws = fit_to_dict(fit)["laws"]
+    return {
+        f"{axis}_{key}": laws[axis][key] for axis in laws if laws[axis] for key in ("exponent", "coefficient")
+    }

@@ -1,0 +1,93 @@
+"""Cells handed to a launcher: what is not finished, in order, and again where a worker died."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from fit.errors import UserError
+from scaling_runs.cell import Cell
+from scaling_runs.errors import RankLost
+from scaling_runs.runtime import from_rank_0, rank
+from scaling_runs.store import CellBusy, CellFolder, Store
+
+Launch = Callable[[Sequence[str]], Sequence[BaseException | None]]
+"""Trains the cells of these ids; what went wrong with each, or None."""
+SUSPICIOUS_DEATHS = 2
+"""A cell that was in the works this often when a worker died may have killed it."""
+MAX_IDLE_DEATHS = 2
+"""Where workers die this often before they begin a cell, it is no cell's fault."""
+
+
+def job_of(arguments: Sequence[str], cell_id: str) -> list[str]:
+    """The options that train one cell. Its id is quoted: Hydra reads a bare 582416563e73 as a number."""
+    return [*arguments, f"cell='{cell_id}'"]
+
+
+def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
+    """Launch what is not finished, in this order; where a worker dies, launch what is left of it.
+
+    A worker that dies takes its neighbours along, and none says whose fault it was: a cell that was in the works at
+    `SUSPICIOUS_DEATHS` is launched alone, after the others, and has failed where its worker dies once more.
+    """
+    deaths: Counter[str] = Counter()
+    failed_before = {cell.cell_id: store.cell(cell.cell_id).failed_at() for cell in cells}
+    ended: set[str] = set()
+    idle_deaths = 0
+    while todo := todo_of(store, cells, ended):
+        batch = [cell_id for cell_id in todo if deaths[cell_id] < SUSPICIOUS_DEATHS] or todo[:1]
+        attempts = {cell_id: store.cell(cell_id).attempt() for cell_id in batch}
+        try:
+            for cell_id, error in zip(batch, launch(batch), strict=True):
+                record(store.cell(cell_id), error)
+            ended.update(batch)
+        except UserError:
+            raise  # nobody's cell is to blame: the launcher can't do as it is told, or another rank is lost
+        except Exception as error:  # each launcher has its own way to say that a worker died
+            in_the_works = [
+                cell_id for cell_id in batch if _begun_since(store.cell(cell_id), attempts[cell_id])
+            ]
+            idle_deaths += not in_the_works
+            if idle_deaths >= MAX_IDLE_DEATHS:
+                raise
+            deaths.update(in_the_works)
+            for cell_id in in_the_works:
+                if deaths[cell_id] > SUSPICIOUS_DEATHS:
+                    store.cell(cell_id).write_failure(
+                        f"its worker process died {deaths[cell_id]} times, at last with no other beside it ({error})"
+                    )
+            failed_at = {cell_id: store.cell(cell_id).failed_at() for cell_id in batch}
+            ended |= {
+                cell_id for cell_id in batch if failed_at[cell_id] not in (None, failed_before[cell_id])
+            }
+
+
+def _begun_since(cell: CellFolder, attempt: int | None) -> bool:
+    """Whether a worker took up the cell since `attempt` and ended in the midst of it.
+
+    Its lock does not tell, for it went with the worker; nor does its progress, which an earlier run may have left.
+    """
+    return cell.status() == "running" and cell.attempt() != attempt
+
+
+def record(cell: CellFolder, error: BaseException | None) -> None:
+    """Write what a launcher says went wrong, unless the cell's own process did, or the cell is another process's.
+
+    Raises RankLost, with which no other cell can be trained.
+    """
+    if isinstance(error, RankLost):
+        raise error
+    if error is not None and not isinstance(error, CellBusy) and cell.failure() is None and rank() == 0:
+        cell.write_failure(str(error) or type(error).__name__)
+
+
+def todo_of(store: Store, cells: Sequence[Cell], ended: set[str]) -> list[str]:
+    """What rank 0 finds neither finished nor ended in this run."""
+    mine = [
+        cell.cell_id
+        for cell in cells
+        if cell.cell_id not in ended and not store.cell(cell.cell_id).finished()
+    ]
+    todo = from_rank_0(mine)
+    assert isinstance(todo, list)
+    return todo
