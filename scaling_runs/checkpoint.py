@@ -46,6 +46,11 @@ class Progress:
     """Seconds that the cell itself spent training, over all attempts."""
     forked_at: int = 0
     """Steps that its trunk had done when the cell took over."""
+    trunk_s: float = 0.0
+    """Seconds that the trunk had been trained for when the cell took over."""
+    unread_loss: float = 0.0
+    """Sum of the losses of the steps since the last record, where the cell was told to end in between."""
+    unread_steps: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
     """Records up to there, in the state of a trunk."""
 

@@ -21,10 +21,7 @@ from scaling_runs.packing import packed_s
 from scaling_runs.plan import Plan
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
-from scaling_runs.train import (
-    TrainStep,
-    next_token_loss,
-)
+from scaling_runs.train import TrainStep, next_token_loss
 from scaling_runs.trial_cache import TrialCache
 
 TRIALS = "trials.json"

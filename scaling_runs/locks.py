@@ -72,20 +72,32 @@ def _lease(path: Path) -> Iterator[None]:
 
 
 def _create(path: Path) -> Path:
-    """The lease's own object. Held where there is one that has not lapsed, or another was quicker."""
-    there = sorted(int(one.name.rpartition(".")[2]) for one in path.parent.glob(f"{path.name}.*"))
-    last = there[-1] if there else 0
-    if there and not _lapsed(path.with_name(f"{path.name}.{last}")):
+    """The lease's own object. Held where there is one that has not lapsed, or another was quicker.
+
+    What was listed may be another's by the time that the own one is there, so it is looked at once more: of two that
+    hold a lease for a moment, the later sees the earlier, and gives its own back.
+    """
+    before = _leases(path)
+    if any(not _lapsed(lease) for lease in before.values()):
         raise Held(str(path))
-    mine = path.with_name(f"{path.name}.{last + 1}")
+    mine = path.with_name(f"{path.name}.{max(before, default=0) + 1}")
     try:
         with mine.open("xb") as file:
             file.write(_content().encode())
     except FileExistsError:
         raise Held(str(path)) from None
-    for number in there:
-        path.with_name(f"{path.name}.{number}").unlink(missing_ok=True)
+    others = [lease for lease in _leases(path).values() if lease.name != mine.name]
+    if any(not _lapsed(lease) for lease in others):
+        mine.unlink(missing_ok=True)
+        raise Held(str(path))
+    for lease in others:
+        lease.unlink(missing_ok=True)
     return mine
+
+
+def _leases(path: Path) -> dict[int, Path]:
+    """Those that there are, by number."""
+    return {int(one.name.rpartition(".")[2]): one for one in path.parent.glob(f"{path.name}.*")}
 
 
 def _lapsed(lease: Path) -> bool:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 
-from fit.errors import UserError
-from models.flops import train_flops_per_token
 from scaling_runs.checkpoint import Progress, SaveClock, load_checkpoint, save_checkpoint
 from scaling_runs.data import Batches, Corpus, validation_windows
+from scaling_runs.meter import Meter, finite
 from scaling_runs.optim import build_optimizers, set_lr
 from scaling_runs.runtime import Runtime
 from scaling_runs.sharding import whole
@@ -29,15 +28,9 @@ from scaling_runs.trunk import Branch, Trunk
 if TYPE_CHECKING:
     from models.native.llama import NativeLlama
 
-RECORDS = 100
-"""Lines of metrics that a cell writes, however long it is."""
 EVALUATIONS_ON_THE_WAY = 4
 PROBE_SHARE = 32
 """Evaluations on the way use 1/32 of the validation set (`val_loss_probe`); the final loss (`val_loss`) all of it."""
-
-
-class CellFailed(UserError):
-    """Training cannot go on: the reason is recorded and the sweep goes on without the cell."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +61,85 @@ def train_cell(
     each record of the curve: those of earlier attempts first, then each once it is written. Raises CellFailed where
     the loss or the gradient is no number.
     """
+    trainee = _trainee(spec, runtime)
+    progress = trainee.load(folder.checkpoint)
+    batches = Batches(
+        corpus,
+        spec.seq_len,
+        spec.recipe.batch_size,
+        spec.seed,
+        rank=runtime.rank,
+        world_size=runtime.world_size,
+    )
+    validation = validation_windows(corpus, spec.seq_len, spec.val_tokens)
+    step_fn = TrainStep(trainee.network, trainee.optimizers, spec, runtime)
+    branch = Branch(trunk, spec, runtime)
+
+    with ExitStack() as held:
+        fork = held.enter_context(branch.climb(progress.step))
+        if fork:
+            progress = trainee.load(trunk.state(fork), must_exist=True)
+            if runtime.is_main:
+                folder.begin_curve(progress.curve)
+        record = held.enter_context(
+            folder.metrics(up_to_step=progress.step, write=runtime.is_main, then=observe)
+        )
+        meter = Meter(spec, runtime, progress)
+        progress = replace(progress, unread_loss=0.0, unread_steps=0)
+        clock = time.monotonic() - progress.wall_s
+        saves = SaveClock()
+        while progress.step < spec.steps:
+            loss, grad_norm, lr = step_fn(batches.batch(progress.step), progress.step)
+            progress.step += 1
+            meter.add(loss)
+            if evaluation_due(progress.step, spec.steps):
+                paused = time.monotonic()
+                probe = evaluate(trainee.network, validation[::PROBE_SHARE], spec, runtime)
+                finite("validation loss", probe.loss, progress.step)
+                record(meter.place(progress.step) | {"val_loss_probe": probe.loss})
+                clock += time.monotonic() - paused
+            progress.wall_s = time.monotonic() - clock
+            if meter.due(progress.step):
+                record(meter.read(progress.step, progress.wall_s, lr, grad_norm))
+                if runtime.agree(saves.due()):
+                    started_at = time.monotonic()
+                    trainee.save(folder.checkpoint, progress)
+                    saves.saved(started_at)
+            if stop_is_due(runtime, meter.due(progress.step)):
+                trainee.save(folder.checkpoint, meter.unread(progress))
+                raise Preempted
+            if branch.asks_for(progress.step):
+                trainee.save(trunk.state(progress.step), _as_trunk(progress, folder, runtime))
+            branch.passed(progress.step)
+        wall_s = time.monotonic() - clock
+        final = evaluate(trainee.network, validation, spec, runtime)
+        finite("validation loss", final.loss, spec.steps)
+        probe = Evaluation(final.window_losses[::PROBE_SHARE])
+        record(meter.place(spec.steps) | {"val_loss_probe": probe.loss, FINAL_LOSS: final.loss})
+    trained_tokens = (spec.steps - progress.forked_at) * spec.batch_tokens
+    return Result(loss=final.loss, loss_se=final.se, wall_s=wall_s, trained_tokens=trained_tokens)
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """What is trained, and how its state is kept."""
+
+    model: torch.nn.Module
+    network: torch.nn.Module
+    """The model with its loss, as the ranks train it together."""
+    optimizers: list[Optimizer]
+    runtime: Runtime
+
+    def load(self, path: Path, *, must_exist: bool = False) -> Progress:
+        return load_checkpoint(path, self.model, self.optimizers, must_exist=must_exist)
+
+    def save(self, path: Path, progress: Progress) -> None:
+        """By rank 0, to which sharded ranks send their parts."""
+        if self.runtime.is_main or self.runtime.sharded:
+            save_checkpoint(path, self.model, self.optimizers, progress, write=self.runtime.is_main)
+
+
+def _trainee(spec: CellSpec, runtime: Runtime) -> Trainee:
     from models.factory import build_model  # loads transformers, for whose seconds only training need wait
     from models.loss import NextTokenLoss
 
@@ -80,71 +152,17 @@ def train_cell(
         device=runtime.device,
     )
     network = runtime.wrap(NextTokenLoss(model))
-    optimizers = build_optimizers(model, spec.recipe)
-    progress = load_checkpoint(folder.checkpoint, model, optimizers)
-    batches = Batches(
-        corpus,
-        spec.seq_len,
-        spec.recipe.batch_size,
-        spec.seed,
-        rank=runtime.rank,
-        world_size=runtime.world_size,
+    return Trainee(model, network, build_optimizers(model, spec.recipe), runtime)
+
+
+def _as_trunk(progress: Progress, folder: CellFolder, runtime: Runtime) -> Progress:
+    """The state from which another cell goes on, whose own clock begins there."""
+    return Progress(
+        progress.step,
+        forked_at=progress.step,
+        trunk_s=progress.trunk_s + progress.wall_s,
+        curve=folder.curve() if runtime.is_main else [],
     )
-    validation = validation_windows(corpus, spec.seq_len, spec.val_tokens)
-    step_fn = TrainStep(network, optimizers, spec, runtime)
-    branch = Branch(trunk, spec, runtime)
-
-    def save(path: Path, state: Progress) -> None:
-        if runtime.is_main or runtime.sharded:
-            save_checkpoint(path, model, optimizers, state, write=runtime.is_main)
-
-    with ExitStack() as held:
-        fork = held.enter_context(branch.climb(progress.step))
-        if fork:
-            progress = load_checkpoint(trunk.state(fork), model, optimizers, must_exist=True)
-            if runtime.is_main:
-                folder.begin_curve(progress.curve)
-        record = held.enter_context(
-            folder.metrics(up_to_step=progress.step, write=runtime.is_main, then=observe)
-        )
-        meter = Meter(spec, runtime, progress.forked_at)
-        clock = time.monotonic() - progress.wall_s
-        saves = SaveClock()
-        while progress.step < spec.steps:
-            loss, grad_norm, lr = step_fn(batches.batch(progress.step), progress.step)
-            progress.step += 1
-            meter.add(loss)
-            if evaluation_due(progress.step, spec.steps):
-                paused = time.monotonic()
-                probe = evaluate(network, validation[::PROBE_SHARE], spec, runtime)
-                finite("validation loss", probe.loss, progress.step)
-                record(meter.place(progress.step) | {"val_loss_probe": probe.loss})
-                clock += time.monotonic() - paused
-            if meter.due(progress.step):
-                progress.wall_s = time.monotonic() - clock
-                record(meter.read(progress.step, progress.wall_s, lr, grad_norm))
-                if runtime.agree(saves.due()):
-                    started_at = time.monotonic()
-                    save(folder.checkpoint, progress)
-                    saves.saved(started_at)
-            if stop_is_due(runtime, meter.due(progress.step)):
-                progress.wall_s = time.monotonic() - clock
-                if runtime.is_main:
-                    save_checkpoint(folder.checkpoint, model, optimizers, progress)
-                raise Preempted
-            if branch.asks_for(progress.step):
-                state = Progress(
-                    progress.step, forked_at=progress.step, curve=folder.curve() if runtime.is_main else []
-                )
-                save(trunk.state(progress.step), state)
-            branch.passed(progress.step)
-        wall_s = time.monotonic() - clock
-        final = evaluate(network, validation, spec, runtime)
-        finite("validation loss", final.loss, spec.steps)
-        probe = Evaluation(final.window_losses[::PROBE_SHARE])
-        record(meter.place(spec.steps) | {"val_loss_probe": probe.loss, FINAL_LOSS: final.loss})
-    trained_tokens = (spec.steps - progress.forked_at) * spec.batch_tokens
-    return Result(loss=final.loss, loss_se=final.se, wall_s=wall_s, trained_tokens=trained_tokens)
 
 
 def stop_is_due(runtime: Runtime, together: bool) -> bool:
@@ -261,55 +279,3 @@ def evaluation_due(step: int, steps: int) -> bool:
     """At even shares of the way, the end excepted (it has an evaluation of its own)."""
     share = EVALUATIONS_ON_THE_WAY + 1
     return step < steps and (step * share) // steps != ((step - 1) * share) // steps
-
-
-def finite(what: str, value: float, step: int) -> float:
-    """`value`. Raises CellFailed where it is no number: training has diverged."""
-    if not math.isfinite(value):
-        raise CellFailed(
-            f"the {what} is {value} at step {step}, where a finite number is expected; lower the learning rate "
-            f"(recipe.lr, or recipe.muon_lr)"
-        )
-    return value
-
-
-class Meter:
-    """Mean training loss between two records; read a hundred times a cell, so the device is seldom waited for."""
-
-    def __init__(self, spec: CellSpec, runtime: Runtime, forked_at: int = 0) -> None:
-        self.spec, self.runtime, self.forked_at = spec, runtime, forked_at
-        self.peak_flops_per_s = (
-            runtime.peak_flops_per_s
-        )  # measured, it takes a while: before the clock starts
-        self.flops_per_token = train_flops_per_token(spec.shape, spec.seq_len, "exact")
-        self.sum, self.count = torch.zeros(()), 0
-
-    def add(self, loss: torch.Tensor) -> None:
-        self.sum = self.sum.to(loss.device) + loss
-        self.count += 1
-
-    def due(self, step: int) -> bool:
-        return step % max(1, self.spec.steps // RECORDS) == 0 or step == self.spec.steps
-
-    def place(self, step: int) -> Record:
-        """Where on the way `step` is: what every record begins with, so that any of the three can be a plot's axis."""
-        return {
-            "step": step,
-            "tokens": step * self.spec.batch_tokens,
-            "flops": step * self.spec.flops // self.spec.steps,
-        }
-
-    def read(self, step: int, wall_s: float, lr: float, grad_norm: torch.Tensor) -> Record:
-        """The record of the steps since the last one. Raises CellFailed where their mean loss is no number."""
-        loss = finite("training loss", float(self.runtime.mean_over_ranks(self.sum / self.count)), step)
-        self.sum, self.count = torch.zeros(()), 0
-        place = self.place(step)
-        tokens_per_s = (step - self.forked_at) * self.spec.batch_tokens / wall_s
-        return place | {
-            "train_loss": loss,
-            "lr": lr,
-            "grad_norm": finite("gradient norm", float(grad_norm), step),
-            "tokens_per_s": tokens_per_s,
-            "mfu": tokens_per_s * self.flops_per_token / self.peak_flops_per_s,
-            "wall_s": wall_s,
-        }

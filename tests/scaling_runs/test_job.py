@@ -22,10 +22,11 @@ from scaling_runs import checkpoint, train
 from scaling_runs.conclusion import to_csv
 from scaling_runs.config import Config
 from scaling_runs.job import bits_per_byte, result_row, run_cell, run_job
+from scaling_runs.meter import CellFailed
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellBusy, CellFolder, Record, Store
-from scaling_runs.train import CellFailed, Result
+from scaling_runs.train import Result
 from tests.configs import config_of
 from tests.scaling_runs.conftest import RealText, spec_for
 from tests.scaling_runs.test_trunk import wsd

@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -29,7 +29,7 @@ from tests.scaling_runs.test_job import quiet
 from tests.scaling_runs.test_train import KilledError
 from tests.scaling_runs.test_trunk import wsd
 
-pytest.importorskip("upath", reason="universal_pathlib is optional")
+UPath = pytest.importorskip("upath", reason="universal_pathlib is optional").UPath
 CLOCKS = ("wall_s", "tokens_per_s", "mfu")
 
 
@@ -90,9 +90,10 @@ def test_a_lease_whose_holder_died_lapses(url: str, after_s: float, free: bool) 
             pass
 
 
-def test_of_many_that_take_over_a_lapsed_lease_no_two_have_it_together(url: str) -> None:
-    """Truth: who is inside, counted by eight that start at once."""
-    path = place(url) / ".lock"
+def test_of_many_that_take_over_a_lapsed_lease_no_two_have_it_together(tmp_path: Path) -> None:
+    """Truth: who is inside, counted by eight that start at once, where only one can create a file."""
+    path = cast(Path, UPath(f"file://{tmp_path}")) / ".lock"
+    assert not is_local(path)
     write_text(path.with_name(".lock.1"), json.dumps({"owner": "gone", "until": 0}))
     start, counting = threading.Barrier(8), threading.Lock()
     inside, most, entered = 0, 0, 0

@@ -14,20 +14,15 @@ import torch
 
 from fit.errors import UserError
 from models.loss import NextTokenLoss
-from scaling_runs import checkpoint
+from scaling_runs import checkpoint, train
 from scaling_runs.data import Corpus, validation_windows
+from scaling_runs.meter import CellFailed
 from scaling_runs.recipe import RecipeConfig, resolve
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
+from scaling_runs.stopping import Preempted
 from scaling_runs.store import CellFolder, Record
-from scaling_runs.train import (
-    PROBE_SHARE,
-    CellFailed,
-    Result,
-    TrainStep,
-    evaluate,
-    train_cell,
-)
+from scaling_runs.train import PROBE_SHARE, Result, TrainStep, evaluate, train_cell
 from scaling_runs.trunk import Trunk
 from tests.scaling_runs.conftest import RealText, spec_for, untrained
 
@@ -165,6 +160,31 @@ def test_a_resumed_cell_does_not_begin_anew(text: RealText, spec: CellSpec, tmp_
             assert record["wall_s"] == clocks[record["step"]]
     walls = [record["wall_s"] for record in curve if "wall_s" in record]
     assert walls == sorted(walls)  # the seconds of both attempts
+
+
+@pytest.mark.usefixtures("checkpoints_at_each_record")
+def test_a_cell_that_is_told_to_end_saves_at_that_very_step_and_goes_on_as_if_it_had_not_been(
+    text: RealText, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: the undisturbed cell, whose records tell of five steps each; it is told in the midst of two of them."""
+    recipe = resolve(RecipeConfig(optimizer="adamw", lr=6e-3), params=5_000, batch=4, seq_len=32, steps=500)
+    spec = spec_for(text.corpus, recipe=recipe, steps=500)
+    whole, whole_curve, _ = trained(spec, text, tmp_path / "whole")
+    path, taken = tmp_path / "parts", 0
+
+    def told() -> bool:
+        nonlocal taken
+        taken += 1
+        return taken in (13, 33)
+
+    monkeypatch.setattr(train, "asked", told)
+    for _ in range(2):
+        with pytest.raises(Preempted):
+            trained(spec, text, path)
+    parts, parts_curve, _ = trained(spec, text, path)
+    assert taken == 500  # no step was done again
+    assert parts.loss == whole.loss
+    assert less_clocks(parts_curve) == less_clocks(whole_curve)
 
 
 @pytest.mark.parametrize("steps", [120, 500])

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from models.flops import params, train_flops_per_token
 from models.loss import NextTokenLoss
 from models.shapes import Shape
+from scaling_runs.checkpoint import Progress
 from scaling_runs.data import Batches, validation_windows
+from scaling_runs.meter import CellFailed, Meter
 from scaling_runs.optim import build_optimizers
 from scaling_runs.recipe import RecipeConfig, resolve
 from scaling_runs.runtime import Runtime
@@ -24,9 +26,7 @@ from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellFolder, Record
 from scaling_runs.train import (
     EVALUATIONS_ON_THE_WAY,
-    CellFailed,
     Evaluation,
-    Meter,
     TrainStep,
     evaluate,
     evaluation_due,
@@ -225,7 +225,7 @@ def test_no_gradient_is_left_over_from_the_step_before(text: RealText, spec: Cel
 
 def test_the_meters_figures_are_those_of_the_steps_since_the_last_record(spec: CellSpec) -> None:
     """Truth: closed forms: mean of the losses, steps x batch x length, tokens x FLOPs a token, over the seconds."""
-    meter = Meter(spec, CPU)
+    meter = Meter(spec, CPU, Progress())
     for loss in (1.0, 2.0, 6.0):
         meter.add(torch.tensor(loss))
     first = meter.read(3, 2.0, 0.01, torch.tensor(0.5))
@@ -242,7 +242,7 @@ def test_the_meters_figures_are_those_of_the_steps_since_the_last_record(spec: C
 
 def test_flops_of_a_record_are_under_the_cells_convention_and_mfu_is_exact(spec: CellSpec) -> None:
     """Truth: 6·N·D for the budget; utilisation is of the products that were really computed."""
-    meter = Meter(dataclasses.replace(spec, flop_convention="6nd"), CPU)
+    meter = Meter(dataclasses.replace(spec, flop_convention="6nd"), CPU, Progress())
     meter.add(torch.tensor(1.0))
     record = meter.read(10, 1.0, 0.01, torch.tensor(0.5))
     tokens = 10 * 4 * 32
@@ -254,7 +254,7 @@ def test_flops_of_a_record_are_under_the_cells_convention_and_mfu_is_exact(spec:
 @settings(max_examples=30)
 @given(st.integers(1, 3000))
 def test_a_cell_writes_about_a_hundred_records_and_one_at_its_end(text: RealText, steps: int) -> None:
-    meter = Meter(spec_for(text.corpus, steps=steps), CPU)
+    meter = Meter(spec_for(text.corpus, steps=steps), CPU, Progress())
     due = [step for step in range(1, steps + 1) if meter.due(step)]
     assert due[-1] == steps
     assert min(steps, 100) <= len(due) <= 200
@@ -265,7 +265,7 @@ def test_a_cell_writes_about_a_hundred_records_and_one_at_its_end(text: RealText
 def test_a_loss_or_gradient_that_is_no_number_fails_the_cell_in_a_sentence(
     spec: CellSpec, what: str, value: float
 ) -> None:
-    meter = Meter(spec, CPU)
+    meter = Meter(spec, CPU, Progress())
     meter.add(torch.tensor(value if what == "training loss" else 1.0))
     with pytest.raises(CellFailed, match=rf"^the {what} is (nan|inf) at step 7, .*recipe\.lr"):
         meter.read(7, 1.0, 0.01, torch.tensor(value if what == "gradient norm" else 1.0))

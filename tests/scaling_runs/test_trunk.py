@@ -64,6 +64,19 @@ def test_cells_of_one_trunk_end_as_cells_trained_from_nothing_bit_for_bit(
         assert steps[0] == min(record["step"] for record in alone_curve)
 
 
+def test_the_clock_of_a_curve_goes_on_at_the_fork(text: RealText, tmp_path: Path) -> None:
+    """Truth: time does not run backwards; the result's own seconds are those of the cooldown alone."""
+    store, large, small = Store(tmp_path), wsd(text, 100), wsd(text, 60)
+    store.add(small)
+    train(store, large, text)
+    folder = store.add(small)
+    result = train_cell(small, text.corpus, folder, store.trunk(small), CPU, nothing)
+    clocks = {record["step"]: record["wall_s"] for record in folder.curve() if "wall_s" in record}
+    assert list(clocks.values()) == sorted(clocks.values())
+    assert result.wall_s < clocks[small.steps]
+    assert result.wall_s == pytest.approx(clocks[small.steps] - clocks[small.trunk_steps], rel=0.5)
+
+
 def test_a_larger_budget_that_is_asked_for_later_goes_on_from_the_last_state(
     text: RealText, tmp_path: Path
 ) -> None:
