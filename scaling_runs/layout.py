@@ -112,14 +112,27 @@ def _counts(spec: CellSpec, gpus: int) -> list[int]:
 def _laid_out(
     spec: CellSpec, gpu: Gpu, count: int, way: tuple[bool, bool], seconds: float, lacks: str
 ) -> Layout:
-    """With the largest micro-batch of a power of two that fits, within what keeps a GPU busy."""
     sharded, checkpointing = way
-    rows = spec.recipe.batch_size // count
-    micro, memory = 1, step_memory(spec, count, sharded=sharded, checkpointing=checkpointing)
+    micro, memory_bytes = largest_micro_batch(spec, gpu.memory_bytes, count, way)
+    nodes, passes = -(-count // GPUS_A_NODE), spec.recipe.batch_size // count // micro
+    return Layout(count, nodes, sharded, checkpointing, micro, passes, memory_bytes, seconds, lacks)
+
+
+def largest_micro_batch(
+    spec: CellSpec, memory_bytes: float, world_size: int, way: tuple[bool, bool]
+) -> tuple[int, float]:
+    """(sequences, bytes at the step's peak) of the largest power of two that fits, within what keeps a GPU busy.
+
+    It divides the share of the batch that each of `world_size` GPUs of `memory_bytes` has; 1 where not even 1 fits.
+    """
+    sharded, checkpointing = way
+    rows = spec.recipe.batch_size // world_size
+    micro, memory = 1, step_memory(spec, world_size, sharded=sharded, checkpointing=checkpointing)
     while rows % (2 * micro) == 0 and 2 * micro * spec.seq_len <= MICRO_BATCH_TOKENS:
-        larger = step_memory(spec, count, sharded=sharded, checkpointing=checkpointing, micro_batch=2 * micro)
-        if larger.total > usable(gpu.memory_bytes):
+        larger = step_memory(
+            spec, world_size, sharded=sharded, checkpointing=checkpointing, micro_batch=2 * micro
+        )
+        if larger.total > usable(memory_bytes):
             break
         micro, memory = 2 * micro, larger
-    nodes = -(-count // GPUS_A_NODE)
-    return Layout(count, nodes, sharded, checkpointing, micro, rows // micro, memory.total, seconds, lacks)
+    return micro, memory.total

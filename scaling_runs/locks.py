@@ -2,11 +2,13 @@
 
 A file lock goes with its process. An object store has none, so there a lease is an object that only one can create
 (fsspec's exclusive mode; on S3 a conditional write), which its holder renews and which lapses where it no longer does.
-Each lease has a number, and a lapsed one is taken over by creating the next: of two that try, one fails.
+Each lease has a number, and a lapsed one is taken over by creating the next: of two that try, one fails. A holder that
+comes too late to renew its own ends as by Ctrl-C, for another may have the cell by then.
 """
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import socket
@@ -52,14 +54,18 @@ def holding(path: Path) -> Iterator[None]:
 @contextmanager
 def _lease(path: Path) -> Iterator[None]:
     mine = _create(path)
-    ended = threading.Event()
+    ended, lost = threading.Event(), threading.Event()
 
     def renew() -> None:
+        renewed_at = time.time()
         while not ended.wait(RENEW_EVERY_S):
-            with suppress(
-                Exception
-            ):  # a store that is away for a moment is asked again; past LEASE_S it has lapsed
+            if time.time() - renewed_at > LEASE_S:  # this process slept, or the store was away
+                lost.set()
+                _thread.interrupt_main()
+                return
+            with suppress(Exception):  # a store that is away for a moment is asked again
                 mine.write_text(_content())
+                renewed_at = time.time()
 
     renewing = threading.Thread(target=renew, daemon=True)
     renewing.start()
@@ -68,7 +74,8 @@ def _lease(path: Path) -> Iterator[None]:
     finally:
         ended.set()
         renewing.join()
-        mine.unlink(missing_ok=True)
+        if not lost.is_set():
+            mine.unlink(missing_ok=True)
 
 
 def _create(path: Path) -> Path:

@@ -7,7 +7,7 @@ import dataclasses
 import torch
 
 from fit.errors import UserError
-from scaling_runs.layout import way_that_fits
+from scaling_runs.layout import largest_micro_batch, way_that_fits
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 
@@ -18,8 +18,9 @@ def placed(runtime: Runtime, spec: CellSpec, sharding: str) -> Runtime:
     UserError where no way fits the device.
     """
     memory_bytes = device_memory_bytes(runtime.device)
-    sharded, checkpointing = chosen_way(spec, runtime.world_size, memory_bytes, sharding)
-    return dataclasses.replace(runtime, sharded=sharded, checkpointing=checkpointing)
+    way = chosen_way(spec, runtime.world_size, memory_bytes, sharding)
+    most = largest_micro_batch(spec, memory_bytes, runtime.world_size, way)[0] if memory_bytes else None
+    return dataclasses.replace(runtime, sharded=way[0], checkpointing=way[1], most_sequences=most)
 
 
 def device_memory_bytes(device: str) -> float | None:

@@ -151,6 +151,8 @@ class Runtime:
     """Whether ranks share out weights, gradients and moments (FSDP2); else each has all of them (DDP)."""
     checkpointing: bool = False
     """Whether activations are computed a second time rather than kept."""
+    most_sequences: int | None = None
+    """Of one forward and backward pass, by the device's memory; None for as many as a rank has."""
 
     @property
     def is_main(self) -> bool:
@@ -186,9 +188,7 @@ class Runtime:
     def micro_batch(self, spec: CellSpec) -> int:
         """Sequences of one forward and backward pass on this rank."""
         rows = spec.recipe.batch_size // self.world_size
-        if self.device == "cpu":
-            return rows
-        return max(1, min(rows, MICRO_BATCH_TOKENS // spec.seq_len))
+        return rows if self.most_sequences is None else min(rows, self.most_sequences)
 
     def sync_gradients(self, network: torch.nn.Module, last: bool) -> AbstractContextManager[None]:
         """Ranks exchange gradients once a step: in its last micro-batch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import signal
 import socket
@@ -111,6 +112,11 @@ def test_two_sweeps_on_one_url_share_the_work(base: Path, server: Server) -> Non
 
     runs = side_by_side(run, run)
     assert any(one.code == 0 for one in runs), [one.err for one in runs]
+    files = server.files()
+    for curve in files.glob(f"{BUCKET}/shared/cells/*/metrics.jsonl"):
+        trained = [json.loads(line) for line in files.cat_file(curve).decode().splitlines()]
+        steps = [record["step"] for record in trained if "train_loss" in record]
+        assert steps == sorted(set(steps))
     again = run()
     assert again.code == 0
     assert untimed(server.rows("shared")) == untimed(reference(base).rows())

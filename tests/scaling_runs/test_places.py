@@ -133,6 +133,27 @@ def test_a_lease_is_renewed_while_it_is_held(url: str, monkeypatch: pytest.Monke
             time.sleep(0.01)
 
 
+def test_who_comes_too_late_to_renew_a_lease_ends_and_touches_nothing(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: a lease that has run out, as for a process that slept; another's is there by then, and stays."""
+    monkeypatch.setattr(locks, "RENEW_EVERY_S", 0.05)
+    path = place(url) / ".lock"
+
+    def sleep_through() -> None:
+        with holding(path):
+            write_text(
+                path.with_name(".lock.2"), json.dumps({"owner": "another", "until": time.time() + 500})
+            )
+            path.with_name(".lock.1").unlink()
+            monkeypatch.setattr(locks, "LEASE_S", -1.0)
+            time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt):
+        sleep_through()
+    assert [one.name for one in path.parent.iterdir()] == [".lock.2"]
+
+
 def test_files_that_are_made_in_a_folder_are_sent(url: str) -> None:
     """Truth: one that was there and stays, one that changes, one that goes and one that is new."""
     folder = place(url) / "sweep"

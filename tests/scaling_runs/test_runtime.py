@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from fit.errors import UserError
 from scaling_runs import runtime
+from scaling_runs.layout import largest_micro_batch
 from scaling_runs.runtime import (
     Runtime,
     from_rank_0,
@@ -66,9 +67,12 @@ def test_micro_batches_fit_the_device(shares: int, ranks: int, seq_len: int) -> 
     """Truth: on a GPU at most MICRO_BATCH_TOKENS in one pass, or one sequence; on a CPU the rank's whole share."""
     spec = spec_with(shares * ranks, seq_len)
     assert Runtime("cpu", world_size=ranks).micro_batch(spec) == shares
-    on_gpu = Runtime("cuda:0", world_size=ranks).micro_batch(spec)
-    assert 1 <= on_gpu <= shares
+    most, memory_bytes = largest_micro_batch(spec, 80e9, ranks, (False, False))
+    on_gpu = Runtime("cuda:0", world_size=ranks, most_sequences=most).micro_batch(spec)
+    assert on_gpu == most
+    assert shares % on_gpu == 0
     assert on_gpu == 1 or on_gpu * seq_len <= runtime.MICRO_BATCH_TOKENS
+    assert on_gpu == 1 or memory_bytes <= 0.9 * 80e9
 
 
 def test_a_cell_on_a_cpu_uses_the_threads_it_is_given(tmp_path: Path) -> None:
