@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from scaling_runs.slurm.options import SlurmOptions, header
 from scaling_runs.stopping import EXIT_CODE
 
-RUN = """\
-echo "$(date -Is) $(hostname): attempt $((${SLURM_RESTART_COUNT:-0} + 1))"
-ended=0
+LISTEN = """\
 told=
-trap 'told=1; kill -USR2 "$child" 2>/dev/null' USR2
+child=
+trap 'told=1; [ -n "$child" ] && kill -USR2 "$child" 2>/dev/null' USR2
+echo "$(date -Is) $(hostname): attempt $((${SLURM_RESTART_COUNT:-0} + 1))"
+"""
+RUN = """\
+ended=0
 train() {
     [ -n "$told" ] && return
     "$@" &
@@ -43,7 +46,7 @@ def script(
     options: SlurmOptions,
 ) -> str:
     """jobs: of each, the commands that it runs one after another."""
-    lines = ["#!/bin/bash", *header(name, log, len(jobs), minutes, threads, options), *options.setup]
+    lines = ["#!/bin/bash", *header(name, log, len(jobs), minutes, threads, options), LISTEN, *options.setup]
     lines.append(RUN % {"exit_code": EXIT_CODE} + 'case "$SLURM_ARRAY_TASK_ID" in')
     for number, commands in enumerate(jobs):
         lines.append(f"{number})")

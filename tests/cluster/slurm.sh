@@ -2,16 +2,15 @@
 # A Slurm of one node on this machine, for tests: slurm.sh start | stop. As root, on Debian.
 #
 # It keeps to a folder of its own (SLURM_TEST_FOLDER, by default /tmp/isoflop-slurm), prints the environment that its
-# commands need, and ends only what it has started.
+# commands need, and ends only what it has started. Exits with 3 where Slurm can't be installed.
 set -euo pipefail
 
 folder=${SLURM_TEST_FOLDER:-/tmp/isoflop-slurm}
 
 start() {
-    if ! command -v slurmctld slurmd munged >/dev/null; then
+    if ! { command -v slurmctld && command -v slurmd && command -v munged; } >/dev/null; then
         export DEBIAN_FRONTEND=noninteractive
-        apt-get update -qq >&2
-        apt-get install -y -qq --no-install-recommends slurm-wlm munge >&2
+        { apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge; } >&2 || exit 3
     fi
     mkdir -p "$folder/state" "$folder/spool" "$folder/log" "$folder/munge"
     chmod 755 "$folder"
@@ -44,6 +43,7 @@ JobRequeue=1
 KillWait=5
 MinJobAge=60
 SlurmctldParameters=preempt_send_user_signal
+SlurmdParameters=config_overrides
 NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=1000 State=UNKNOWN
 PartitionName=debug Nodes=$host Default=YES MaxTime=INFINITE State=UP
 CONF

@@ -19,8 +19,8 @@ from tests.launching import Ran, Sweep, grid, launch, launch_warm, reference, ro
 
 SCRIPT = Path(__file__).with_name("slurm.sh")
 SLURM = "hydra/launcher=slurm"
-LONG = "sweep.budgets=[1e9,1e11]"
-"""Its narrowest cell takes half a minute and more, so that things can happen to it."""
+LONG = "sweep.budgets=[1e9,2e11]"
+"""Its narrowest cell takes most of a minute and more, so that it runs into a limit of one, whatever the machine."""
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     folder = str(tmp_path_factory.mktemp("slurm"))
     environment = {**os.environ, "SLURM_TEST_FOLDER": folder}
     started = subprocess.run(["bash", str(SCRIPT), "start"], env=environment, capture_output=True, text=True)
+    if started.returncode == 3:
+        pytest.skip(f"Slurm can't be installed here: {started.stderr.strip().splitlines()[-1]}")
     assert started.returncode == 0, started.stderr
     try:
         yield {"SLURM_CONF": started.stdout.strip().partition("=")[2]}
@@ -101,7 +103,7 @@ def test_whatever_happens_to_its_jobs_and_to_itself_the_table_is_that_of_a_local
     wait_for(lambda: _is_training(store, width=8), second)
     slurm("scancel", "--signal=USR2", "--batch", middle, cluster=cluster)
     beside.start()
-    out, err = second.communicate(timeout=400)
+    out, err = second.communicate(timeout=900)
     beside.join()
     assert second.returncode == local[0].code, (
         out,
