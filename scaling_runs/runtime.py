@@ -16,13 +16,12 @@ import torch
 import torch.distributed as dist
 from filelock import FileLock, Timeout
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 from fit.errors import UserError
 from scaling_runs.errors import RankLost
 from scaling_runs.hardware import peak_flops_per_s
-from scaling_runs.sharding import checkpoint_activations, shard
+from scaling_runs.sharding import checkpoint_activations, is_sharded, shard
 from scaling_runs.spec import CellSpec
 
 if TYPE_CHECKING:
@@ -191,11 +190,11 @@ class Runtime:
         return rows if self.most_sequences is None else min(rows, self.most_sequences)
 
     def sync_gradients(self, network: torch.nn.Module, last: bool) -> AbstractContextManager[None]:
-        """Ranks exchange gradients once a step: in its last micro-batch."""
-        if isinstance(network, FSDPModule):
-            network.set_requires_gradient_sync(last)
-            return nullcontext()
-        if self.world_size > 1 and not last:
+        """Ranks exchange gradients once a step: in its last micro-batch.
+
+        Sharded ones do so in each, for until they have, every rank keeps the gradients of the whole model.
+        """
+        if self.world_size > 1 and not last and not is_sharded(network):
             return network.no_sync()  # type: ignore[operator]
         return nullcontext()
 

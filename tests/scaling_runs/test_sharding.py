@@ -14,6 +14,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from models.factory import build_model
 from models.loss import NextTokenLoss
 from models.shapes import Shape
+from scaling_runs.runtime import Runtime
 from scaling_runs.sharding import blocks, checkpoint_activations, is_sharded, shard
 
 SEQ_LEN = 32
@@ -54,6 +55,22 @@ def test_each_rank_has_its_share_of_weights_and_gradients(mesh: dist.DeviceMesh,
         assert p.to_local().numel() == p.grad.to_local().numel() == p.numel() // 4
         mine += p.to_local().numel()
     assert mine == sum(whole.values()) // 4
+
+
+def test_from_micro_batch_to_micro_batch_each_rank_keeps_its_share_of_the_gradients(
+    mesh: dist.DeviceMesh,
+) -> None:
+    """Truth: a quarter of each, as `memory.step_memory` counts; gradients of the whole model fit no device."""
+    runtime = Runtime(world_size=4, sharded=True)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        network = network_of("llama")
+        shard(network, mesh, "bf16")
+        for _ in range(2):
+            with runtime.sync_gradients(network, last=False):
+                network(torch.zeros(2, SEQ_LEN + 1, dtype=torch.long)).mean().backward()
+            for p in network.parameters():
+                assert isinstance(p.grad, DTensor)
+                assert p.grad.to_local().numel() == p.numel() // 4
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
