@@ -80,9 +80,11 @@ def _ends(seconds: Sequence[float], ranks: int) -> float:
 
 def split_of(timed: TimedPlan, config: Config) -> Split:
     """Which cells the ranks train apart, as rank 0 has it."""
-    cells, cell_s = launch_order(timed.plan, timed.estimate.cell_s), timed.estimate.cell_s
+    cells = launch_order(timed.plan, timed.estimate.cell_s)
     memory_bytes = device_memory_bytes("cuda" if torch.cuda.is_available() else "cpu")
-    split = from_rank_0(split_cells(cells, cell_s, world_size(), config.ranks, memory_bytes))
+    split = from_rank_0(
+        split_cells(cells, timed.estimate.one_device_s, world_size(), config.ranks, memory_bytes)
+    )
     assert isinstance(split, Split)
     return split
 

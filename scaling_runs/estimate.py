@@ -64,6 +64,13 @@ class Estimate:
     cluster: Cluster | None = None
     """Where hardware is named."""
 
+    @property
+    def one_device_s(self) -> dict[str, float]:
+        """Seconds of each cell on one device: `cell_s` is on as many as its layout has, where hardware is named."""
+        if self.cluster is None:
+            return self.cell_s
+        return {cell_id: layout.gpus * layout.seconds for cell_id, layout in self.cluster.layouts.items()}
+
 
 def estimate_plan(plan: Plan, config: Config, side_by_side: int) -> Estimate:
     """Seconds that each cell and the whole plan will take, evaluations included.

@@ -88,6 +88,7 @@ def test_llama_3s_grid_takes_the_gpu_hours_of_its_flops() -> None:
     assert least_hours < timed.cluster.gpu_hours < 4 / 3 * least_hours
     assert timed.cluster.cost == pytest.approx(2 * timed.cluster.gpu_hours)
     assert timed.total_s * 512 / 3600 > timed.cluster.gpu_hours
+    assert sum(timed.one_device_s.values()) / 3600 == pytest.approx(timed.cluster.gpu_hours)
 
 
 def test_hardware_that_is_unknown_is_named_with_those_that_are() -> None:
