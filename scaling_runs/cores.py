@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from scaling_runs.locks import Held, holding
 
 
 @contextmanager
@@ -34,19 +34,13 @@ def _claim(count: int, held: ExitStack) -> set[int]:
     if count >= len(allowed):
         return set()  # all there are: nothing to keep to
     folder = machine_folder("cores")
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError:  # a full or closed disk is no reason not to train
-        return set()
     claimed: set[int] = set()
     with ExitStack() as tried:
         for core in allowed:
-            lock = FileLock(folder / f"{core}.lock")
             try:
-                lock.acquire(timeout=0)
-            except (Timeout, OSError):
+                tried.enter_context(holding(folder / f"{core}.lock"))
+            except (Held, OSError):  # a full or closed disk is no reason not to train
                 continue
-            tried.callback(lock.release)
             claimed.add(core)
             if len(claimed) == count:
                 held.enter_context(tried.pop_all())

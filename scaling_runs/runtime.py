@@ -6,7 +6,7 @@ import inspect
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
-from filelock import FileLock, Timeout
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from fit.errors import UserError
 from scaling_runs.errors import RankLost
 from scaling_runs.hardware import peak_flops_per_s
+from scaling_runs.locks import Held, holding
 from scaling_runs.sharding import checkpoint_activations, is_sharded, shard
 from scaling_runs.spec import CellSpec
 
@@ -240,26 +240,26 @@ def _has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
-_claimed: list[tuple[int, FileLock]] = []
+_claimed: list[int] = []
 """The GPU that this worker process holds, until it ends."""
+_until_the_end = ExitStack()
 
 
 def _claim_gpu(locks: Path) -> int:
-    """The first GPU of this host that no other worker of this store holds; shared ones in turn where all are held.
+    """The first GPU of this host that no other worker on it holds; shared ones in turn where all are held.
 
-    Locks are of a host and of the machine's own numbers: hosts share a store, and Ray shows each worker its GPUs alone.
+    Locks are of a host and of the machine's own numbers: hosts may share a folder, and Ray shows each worker its GPUs
+    alone.
     """
     if _claimed:
-        return _claimed[0][0]
-    locks.mkdir(parents=True, exist_ok=True)
+        return _claimed[0]
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     for index in range(torch.cuda.device_count()):
         device = visible[index] if index < len(visible) else str(index)
-        lock = FileLock(locks / f"{socket.gethostname()}-gpu-{device}.lock")
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
+            _until_the_end.enter_context(holding(locks / f"{socket.gethostname()}-gpu-{device}.lock"))
+        except Held:
             continue
-        _claimed.append((index, lock))
+        _claimed.append(index)
         return index
     return os.getpid() % torch.cuda.device_count()
