@@ -21,8 +21,6 @@ import torch.distributed as dist
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.fsdp2_mem_tracker import FSDPMemTracker
 from torch.distributed._tools.mem_tracker import MemTracker
-from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -34,6 +32,7 @@ from models.loss import NextTokenLoss
 from models.shapes import Ladder, Shape
 from scaling_runs.memory import step_memory
 from scaling_runs.recipe import RecipeConfig, resolve
+from scaling_runs.sharding import checkpoint_activations, shard
 from scaling_runs.spec import CellSpec
 
 LLAMA3 = Ladder(
@@ -75,14 +74,11 @@ def tracked_bytes(
         from transformers import LlamaForCausalLM
 
         model: Any = LlamaForCausalLM(config)
-        if checkpointing:
-            model.model.layers = torch.nn.ModuleList(map(checkpoint_wrapper, model.model.layers))
         network: Any = NextTokenLoss(model)
+        if checkpointing:
+            checkpoint_activations(network)
         if sharded:
-            policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
-            for block in model.model.layers:
-                fully_shard(block, mesh=mesh, mp_policy=policy)
-            fully_shard(network, mesh=mesh, mp_policy=policy)
+            shard(network, mesh, "bf16")
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
         windows = torch.zeros(micro, seq_len + 1, dtype=torch.long)
         if sharded:
