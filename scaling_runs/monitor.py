@@ -102,7 +102,7 @@ class _Watch:
             if status == "waiting":
                 continue
             # before the result: a cell that ends drops its progress
-            self.begun[cell_id] = max(0.0, folder.progress_flops() - (cell.spec.flops - cell.trained_flops))
+            self.begun[cell_id] = folder.progress_flops(spared=cell.spec.flops - cell.trained_flops)
             result, failed_at = folder.result(), folder.failed_at()
             if result is not None:
                 outcome = f"loss {result['loss']:.4f} in {duration(result['wall_s'])}"

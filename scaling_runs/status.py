@@ -9,7 +9,6 @@ from pathlib import Path
 
 from fit.errors import UserError
 from scaling_runs.numbers import duration
-from scaling_runs.places import place
 from scaling_runs.store import CellFolder, Status, Store
 from scaling_runs.sweep_record import PlannedCell, read_plan
 
@@ -40,8 +39,7 @@ def _standing(folder: CellFolder, cell: PlannedCell) -> Standing:
         return Standing(cell, status, 1.0)
     if status == "waiting":
         return Standing(cell, status, 0.0)
-    spared = cell.spec_flops - cell.flops
-    share = max(0.0, folder.progress_flops() - spared) / cell.flops
+    share = folder.progress_flops(spared=cell.spec_flops - cell.flops) / cell.flops
     if status == "failed":
         return Standing(cell, status, share, (folder.failure() or "no reason is recorded").splitlines()[0])
     return Standing(cell, "running" if folder.busy() else "waiting", share)
@@ -84,7 +82,7 @@ def status_of(sweep: str, store: str) -> str:
         cells = read_plan(root.sweep_folder(sweep))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
-            f"sweep '{sweep}' is not in the store '{store}'{_there(place(store))}; start it with launch.py "
+            f"sweep '{sweep}' is not in the store '{store}'{_there(root.root)}; start it with launch.py "
             f"sweep={sweep}, or name its store by store=FOLDER"
         ) from None
     return render(sweep, standings(root, cells))

@@ -104,10 +104,10 @@ class CellFolder:
         except CellBusy:
             return True
 
-    def progress_flops(self) -> float:
-        """FLOPs done by the last heartbeat."""
+    def progress_flops(self, spared: float = 0.0) -> float:
+        """FLOPs done by the last heartbeat, past those that a trunk has `spared` the cell."""
         progress = _read_if_there(self.path / "progress.json")
-        return float(progress["flops"]) if progress else 0.0
+        return max(0.0, float(progress["flops"]) - spared) if progress else 0.0
 
     def curve(self) -> list[Record]:
         """Every record of metrics.jsonl, in order, less a last line that a kill cut short; none without the file."""
