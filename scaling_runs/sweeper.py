@@ -147,4 +147,6 @@ class Training:
         states = {trunk_id: store.trunk(spec).states() for trunk_id, spec in trunks.items()}
         left = from_rank_0(left_of(timed.plan, finished, states))
         assert isinstance(left, Plan)
+        if left.flops == timed.plan.flops:
+            return timed  # nothing is done yet
         return time_plan(left, timed.corpus, self.config, self.side_by_side)
