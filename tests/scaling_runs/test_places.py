@@ -22,11 +22,10 @@ from scaling_runs.locks import Held, holding
 from scaling_runs.places import is_local, place, require_place, staged
 from scaling_runs.store import CellBusy, Store
 from scaling_runs.sweeper import run_sweep
-from scaling_runs.train import TrainStep
 from tests.configs import config_of
 from tests.scaling_runs.conftest import RealText
 from tests.scaling_runs.test_job import quiet
-from tests.scaling_runs.test_train import KilledError
+from tests.scaling_runs.test_train import KilledError, kill_before
 from tests.scaling_runs.test_trunk import wsd
 
 UPath = pytest.importorskip("upath", reason="universal_pathlib is optional").UPath
@@ -182,15 +181,7 @@ def test_a_cell_at_a_url_is_that_of_a_folder_and_goes_on_after_a_kill(
     spec = wsd(text, 60)
     undisturbed = Store(tmp_path).add(spec)
     row = run_cell(undisturbed, quiet(text, tmp_path))
-    step_fn, kills = TrainStep.__call__, {30}
-
-    def dying(self: TrainStep, windows: object, step: int) -> object:
-        if step in kills:
-            kills.remove(step)
-            raise KilledError
-        return step_fn(self, windows, step)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(TrainStep, "__call__", dying)
+    kill_before(monkeypatch, 30)
     store = Store.at(url)
     folder, config = store.add(spec), config_of(*text.options, "tracking=off", f"store={url}")
     with pytest.raises(KilledError):

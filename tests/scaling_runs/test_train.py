@@ -33,6 +33,20 @@ class KilledError(BaseException):
     """As KeyboardInterrupt: no part of a cell may catch it."""
 
 
+def kill_before(monkeypatch: pytest.MonkeyPatch, *steps: int) -> set[int]:
+    """From here on training is killed before each of `steps`, once; those that are still to come."""
+    step_fn, to_come = TrainStep.__call__, set(steps)
+
+    def dying(self: TrainStep, windows: object, step: int) -> object:
+        if step in to_come:
+            to_come.remove(step)
+            raise KilledError
+        return step_fn(self, windows, step)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TrainStep, "__call__", dying)
+    return to_come
+
+
 def nothing(record: Record) -> None:
     pass
 

@@ -15,10 +15,10 @@ from scaling_runs import checkpoint
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellFolder, Store
-from scaling_runs.train import TrainStep, train_cell
+from scaling_runs.train import train_cell
 from scaling_runs.trunk import Branch, Trunk
 from tests.scaling_runs.conftest import RealText, spec_for, untrained
-from tests.scaling_runs.test_train import CPU, KilledError, less_clocks, nothing
+from tests.scaling_runs.test_train import CPU, KilledError, kill_before, less_clocks, nothing
 
 
 def wsd(text: RealText, steps: int, optimizer: str = "muon") -> CellSpec:
@@ -100,16 +100,7 @@ def test_a_kill_anywhere_on_the_way_changes_nothing(
         undisturbed.add(spec)
     truth = [train(undisturbed, spec, text)[:2] for spec in specs]
 
-    step_fn = TrainStep.__call__
-    kills = {20, 33, 55, 38}
-
-    def dying(self: TrainStep, windows: object, step: int) -> object:
-        if step in kills:
-            kills.remove(step)
-            raise KilledError
-        return step_fn(self, windows, step)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(TrainStep, "__call__", dying)
+    kills = kill_before(monkeypatch, 20, 33, 55, 38)
     store = Store(tmp_path / "killed")
     for spec in specs:
         store.add(spec)
