@@ -6,6 +6,7 @@ import dataclasses
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from fit.errors import UserError
@@ -27,7 +28,7 @@ from scaling_runs.runtime import (
     wait_for_ranks,
 )
 from scaling_runs.spec import CellSpec
-from scaling_runs.store import CellBusy, CellFolder, Record, Store
+from scaling_runs.store import CellBusy, CellFolder, Store
 from scaling_runs.tracking import track_cell
 from scaling_runs.train import Result, train_cell
 from scaling_runs.trunk import Trunk
@@ -90,7 +91,8 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
             corpus = load_corpus(spec.corpus, config.data.cache_dir)
             trunk = Store.at(config.store).trunk(spec)
             with track_cell(config, spec, runtime) as observe, losing_a_rank():
-                result = _trained(spec, corpus, folder, trunk, runtime, observe)
+                train = partial(train_cell, spec, corpus, folder, trunk, runtime, observe)
+                result = _without_damaged(trunk, spec, runtime, train)
             row = result_row(spec, corpus, result, runtime)
         except RankLost:
             raise  # which is no failure of the cell
@@ -103,18 +105,11 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
     return row
 
 
-def _trained(
-    spec: CellSpec,
-    corpus: Corpus,
-    folder: CellFolder,
-    trunk: Trunk,
-    runtime: Runtime,
-    observe: Callable[[Record], None],
-) -> Result:
-    """`train_cell`, without the states of its trunk that are damaged: a trunk only saves work."""
+def _without_damaged(trunk: Trunk, spec: CellSpec, runtime: Runtime, train: Callable[[], Result]) -> Result:
+    """What `train` comes to without the states of its trunk that are damaged: a trunk only saves work."""
     while True:
         try:
-            return train_cell(spec, corpus, folder, trunk, runtime, observe)
+            return train()
         except DamagedCheckpoint as damaged:
             if damaged.path.parent != trunk.path:
                 raise

@@ -20,16 +20,14 @@ CELL_HEADER = (
     f"{'seed':>4} {'time':>7}"
 )
 CLUSTER_HEADER = f"{'GPUs':>5} {'GB each':>7} {'how':>9} {'cost':>8}"
+SHOWN_OF_A_KIND = 7
+"""Problems of one code at one budget: a sweep of thousands of cells may have thousands."""
 
 
 def cell_header(estimate: Estimate) -> str:
     """Of a table of `cell_line`s."""
     on_cluster = [] if estimate.cluster is None else [CLUSTER_HEADER]
     return " ".join([CELL_HEADER, *on_cluster, " cell"])
-
-
-SHOWN_OF_A_KIND = 7
-"""Problems of one code at one budget: a sweep of thousands of cells may have thousands."""
 
 
 def say(text: str) -> None:

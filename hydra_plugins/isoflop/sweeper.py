@@ -29,7 +29,6 @@ class IsoflopSweeper(Sweeper):
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
-
         require_detaching(self.settings, self.launcher)
 
     def sweep(self, arguments: list[str]) -> None:

@@ -138,7 +138,7 @@ class SlurmCells:
 
     def _ended(self, cell_id: str) -> JobReturn:
         folder = self.store.cell(cell_id)
-        if folder.result() is not None:
+        if folder.finished():
             return JobReturn(status=JobStatus.COMPLETED)
         reason = folder.failure()
         if reason is None:
