@@ -129,7 +129,8 @@ class Schedule:
     # ---- memory
 
     def _act(self, *shape: int) -> Tensor:
-        return torch.empty(*shape, dtype=self.dtype)
+        """Zeros, for what pads a row: oneDNN's products on AMX take it in times zero, which is NaN where it is NaN."""
+        return torch.zeros(*shape, dtype=self.dtype)
 
     def _transposed(self, features: int) -> Tensor:
         """(features, N), rows a vector longer, so that they don't all begin at one place of the cache."""

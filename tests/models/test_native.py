@@ -131,6 +131,26 @@ def test_the_same_batch_gives_the_same_bits(precision: str) -> None:
     assert torch.equal(*seen)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_memory_that_is_not_laid_out_yet_has_no_part_in_a_result(precision: str) -> None:
+    """Truth: torch fills what is fresh with NaN here; products of bf16 on AMX read what pads a row."""
+    model = a_model(SHAPE, seq_len=20)
+    torch.use_deterministic_algorithms(True)
+    try:
+        net = native(model, 20, precision)
+        loss = net.loss_and_gradients(some_windows(3, 20))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(gradient).all() for gradient in net.gradient_of)
+    for schedule in net.schedules.values():
+        padded = [schedule.logits_NV, schedule.d_mixed_WN]
+        padded += [of for kept in schedule.layers for of in (kept.qkv_WN, kept.mixed_WN)]
+        for tensor in padded:
+            rows = tensor.as_strided((len(tensor) - 1, tensor.stride(0)), (tensor.stride(0), 1))
+            assert torch.isfinite(rows).all()
+
+
 def test_clipping_is_that_of_torch() -> None:
     """Truth: torch's clip_grad_norm_, below and above the norm."""
     model, windows = a_model(SHAPE, seq_len=17), some_windows(3, 17)
