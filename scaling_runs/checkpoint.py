@@ -38,7 +38,7 @@ class DamagedCheckpoint(UserError):
 
 @dataclass
 class Progress:
-    """How far a cell has come. The batch of a step is a function of the step, so this is all the data state."""
+    """How far a cell has come. The batch of a step is a function of the step, but for text that is streamed."""
 
     step: int = 0
     """Steps done."""
@@ -53,6 +53,8 @@ class Progress:
     unread_steps: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
     """Records up to there, in the state of a trunk."""
+    lanes: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Places of a stream's lanes (`data/stream.py`)."""
 
 
 class SaveClock:

@@ -84,15 +84,16 @@ def _hardware(config: Config) -> str | None:
 def _corpus_size(config: Config) -> CorpusSize:
     """Of the prepared corpus; a dry run of a data set that is not here takes what its config declares."""
     if config.dry_run and config.data.kind == "hf":
-        corpus = find_prepared(config.data)
+        corpus = find_prepared(config.data, config.val_tokens)
         if corpus is None:
             return _declared(config)
     else:
         if rank() == 0:
-            prepare(config.data)
+            prepare(config.data, config.val_tokens)
         wait_for_ranks(PREPARING_TIMEOUT)
-        corpus = prepare(config.data)
-    Batches(corpus, config.model.seq_len, 1, config.seed)  # is there a batch, and a validation set?
+        corpus = prepare(config.data, config.val_tokens)
+    if corpus.stream is None:
+        Batches(corpus, config.model.seq_len, 1, config.seed)  # is there a batch, and a validation set?
     validation_windows(corpus, config.model.seq_len, config.val_tokens)
     return CorpusSize.of(corpus)
 

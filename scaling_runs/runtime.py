@@ -210,6 +210,14 @@ class Runtime:
         self.sum_over_ranks(total)
         return total / self.world_size
 
+    def merged(self, mine: dict[int, Answer]) -> dict[int, Answer]:
+        """What all ranks have under their keys, on each of them."""
+        if self.world_size == 1:
+            return mine
+        of_all: list[dict[int, Answer]] = [{} for _ in range(self.world_size)]
+        dist.all_gather_object(of_all, mine)
+        return {key: value for of_one in of_all for key, value in of_one.items()}
+
     def agree(self, mine: Answer) -> Answer:
         """Rank 0's answer, for decisions that clocks and disks make, so that no rank goes its own way."""
         return cast(Answer, from_rank_0(mine)) if self.world_size > 1 else mine

@@ -15,7 +15,7 @@ import torch
 from torch.optim import Optimizer
 
 from scaling_runs.checkpoint import Progress, SaveClock, load_checkpoint, save_checkpoint
-from scaling_runs.data import Batches, Corpus, validation_windows
+from scaling_runs.data import BatchReader, Corpus, open_batches, validation_windows
 from scaling_runs.meter import Meter, finite
 from scaling_runs.optim import build_optimizers, set_lr
 from scaling_runs.runtime import Runtime
@@ -63,14 +63,6 @@ def train_cell(
     """
     trainee = _trainee(spec, runtime)
     progress = trainee.load(folder.checkpoint)
-    batches = Batches(
-        corpus,
-        spec.seq_len,
-        spec.recipe.batch_size,
-        spec.seed,
-        rank=runtime.rank,
-        world_size=runtime.world_size,
-    )
     validation = validation_windows(corpus, spec.seq_len, spec.val_tokens)
     step_fn = TrainStep(trainee.network, trainee.optimizers, spec, runtime)
     branch = Branch(trunk, spec, runtime)
@@ -81,6 +73,7 @@ def train_cell(
             progress = trainee.load(trunk.state(fork), must_exist=True)
             if runtime.is_main:
                 folder.begin_curve(progress.curve)
+        batches = held.enter_context(_batches(corpus, spec, progress, runtime))
         record = held.enter_context(
             folder.metrics(up_to_step=progress.step, write=runtime.is_main, then=observe)
         )
@@ -103,13 +96,13 @@ def train_cell(
                 record(meter.read(progress.step, progress.wall_s, lr, grad_norm))
                 if runtime.agree(saves.due()):
                     started_at = time.monotonic()
-                    trainee.save(folder.checkpoint, progress)
+                    trainee.save(folder.checkpoint, progress, batches)
                     saves.saved(started_at)
             if stop_is_due(runtime, meter.due(progress.step)):
-                trainee.save(folder.checkpoint, meter.unread(progress))
+                trainee.save(folder.checkpoint, meter.unread(progress), batches)
                 raise Preempted
             if branch.asks_for(progress.step):
-                trainee.save(trunk.state(progress.step), _as_trunk(progress, folder, runtime))
+                trainee.save(trunk.state(progress.step), _as_trunk(progress, folder, runtime), batches)
             branch.passed(progress.step)
         wall_s = time.monotonic() - clock
         final = evaluate(trainee.network, validation, spec, runtime)
@@ -133,8 +126,11 @@ class Trainee:
     def load(self, path: Path, *, must_exist: bool = False) -> Progress:
         return load_checkpoint(path, self.model, self.optimizers, must_exist=must_exist)
 
-    def save(self, path: Path, progress: Progress) -> None:
-        """By rank 0, to which sharded ranks send their parts."""
+    def save(self, path: Path, progress: Progress, batches: BatchReader) -> None:
+        """By rank 0, to which all ranks tell where they read, and sharded ones send their parts."""
+        lanes = batches.lanes()
+        if lanes:
+            progress = replace(progress, lanes=self.runtime.merged(lanes))
         if self.runtime.is_main or self.runtime.sharded:
             save_checkpoint(path, self.model, self.optimizers, progress, write=self.runtime.is_main)
 
@@ -153,6 +149,22 @@ def _trainee(spec: CellSpec, runtime: Runtime) -> Trainee:
     )
     network = runtime.wrap(NextTokenLoss(model))
     return Trainee(model, network, build_optimizers(model, spec.recipe), runtime)
+
+
+def _batches(
+    corpus: Corpus, spec: CellSpec, progress: Progress, runtime: Runtime
+) -> AbstractContextManager[BatchReader]:
+    """This rank's rows of the batches from there on."""
+    return open_batches(
+        corpus,
+        spec.seq_len,
+        spec.recipe.batch_size,
+        spec.seed,
+        step=progress.step,
+        places=progress.lanes,
+        rank=runtime.rank,
+        world_size=runtime.world_size,
+    )
 
 
 def _as_trunk(progress: Progress, folder: CellFolder, runtime: Runtime) -> Progress:

@@ -1,14 +1,25 @@
-"""Batches that are a pure function of (corpus, seed, step), so that a resume needs no replay."""
+"""Batches of what is on disk: a pure function of (corpus, seed, step), so that a resume needs no replay."""
 
 from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 
 from fit.errors import UserError
 from scaling_runs.data.corpus import Corpus
+
+
+class BatchReader(Protocol):
+    """A rank's rows of one batch after another."""
+
+    def batch(self, step: int) -> np.ndarray:
+        """(rows of this rank, seq_len + 1) token ids, int64: inputs and, one further on, targets."""
+
+    def lanes(self) -> dict[int, Any]:
+        """What has to be kept to go on from here, by lane: nothing, where the step alone says it."""
 
 
 class Batches:
@@ -45,6 +56,10 @@ class Batches:
         first, last = int(places[0]) // self.windows, int(places[-1]) // self.windows
         starts = np.concatenate([self._starts(epoch, places) for epoch in range(first, last + 1)])
         return self.tokens[starts[:, None] + self.within].astype(np.int64)
+
+    def lanes(self) -> dict[int, Any]:
+        """None: the step alone says where a batch is."""
+        return {}
 
     def _starts(self, epoch: int, places: np.ndarray) -> np.ndarray:
         """Where the windows begin that stand at `places` of the whole run and belong to `epoch`."""

@@ -25,6 +25,8 @@ class DataConfig:
     hf_split: str = "train"
     streaming: bool = True
     """hf: read what is needed and no more, rather than download it all first."""
+    on_disk: bool = True
+    """false: hf: only the validation set is put on disk, and cells read the rest as they train."""
     text_column: str = "text"
     tokenizer: str = BYTES
     """`bytes`, or a transformers tokeniser by name or folder."""
@@ -35,6 +37,7 @@ class DataConfig:
     vocab_size: int | None = None
     """Declared, so that a dry run needs no corpus; what is prepared says its own."""
     train_tokens: int | None = None
+    """Declared, for the same; of what is not on disk, for repeats are counted by it."""
     cache_dir: str = "cache"
 
     def __post_init__(self) -> None:
@@ -46,3 +49,28 @@ class DataConfig:
             )
         if self.max_train_tokens is not None and self.max_train_tokens < 1:
             raise UserError(f"data.max_train_tokens is {self.max_train_tokens}; it must be at least 1")
+        if not self.on_disk:
+            self._check_stream()
+
+    def _check_stream(self) -> None:
+        if self.kind != "hf":
+            raise UserError(
+                f"data.on_disk=false is for data sets that `datasets` streams (data=stream data.hf_path=…), and "
+                f"data.kind is '{self.kind}'; leave it out"
+            )
+        if not self.streaming:
+            raise UserError(
+                "data.streaming=false downloads the data set, and data.on_disk=false keeps it off the disk; leave one "
+                "out"
+            )
+        if self.max_train_tokens is not None:
+            raise UserError(
+                f"data.max_train_tokens is {self.max_train_tokens}, and what is not on disk is read without an end; "
+                f"set it to null, or leave data.on_disk=false out"
+            )
+        if self.train_tokens is None or self.train_tokens < 1:
+            raise UserError(
+                f"data.train_tokens is {'not set' if self.train_tokens is None else self.train_tokens}; with "
+                f"data.on_disk=false say about how many tokens the data set holds, such as "
+                f"data.train_tokens=1_000_000_000_000"
+            )

@@ -1,4 +1,4 @@
-"""A prepared corpus on disk: token shards that are mapped into memory, and what is known of them."""
+"""A prepared corpus: token shards that are mapped into memory, or where to read them, and what is known of them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,34 @@ from fit.errors import UserError
 
 
 @dataclass(frozen=True)
+class Stream:
+    """A data set that cells read as they train, and all that decides which tokens they find."""
+
+    path: str
+    """Of the hub, or an absolute folder."""
+    name: str | None
+    split: str
+    revision: str | None
+    """The hub's commit."""
+    text_column: str
+    tokenizer: str
+    tokenizer_identity: str
+    val_fraction: float
+    files: int
+
+    @property
+    def where(self) -> str:
+        """For a sentence."""
+        name = self.path + (f" ({self.name})" if self.name else "")
+        return f"data set '{name}' (split {self.split})"
+
+
+@dataclass(frozen=True)
 class Corpus:
-    """`train.bin` and `val.bin` in `folder`: long rows of token ids, each document closed by a separator."""
+    """`train.bin` and `val.bin` in `folder`: long rows of token ids, each document closed by a separator.
+
+    Of a `stream` there is no `train.bin`.
+    """
 
     folder: Path
     fingerprint: str
@@ -23,14 +49,18 @@ class Corpus:
     vocab_size: int
     dtype: str
     train_tokens: int
+    """Of a stream, as declared."""
     val_tokens: int
-    train_documents: int
+    train_documents: int | None
+    """None of a stream."""
     val_documents: int
     bytes_per_token: float
     """Of the validation split, separators counted as tokens: turns nats a token into bits a byte."""
+    stream: Stream | None = None
 
     def train(self) -> np.ndarray:
         """(train_tokens,) token ids, mapped read-only: processes share the pages."""
+        assert self.stream is None, "a stream's batches come from StreamedBatches"
         return np.memmap(self.folder / "train.bin", dtype=self.dtype, mode="r")
 
     def val(self) -> np.ndarray:
@@ -62,8 +92,11 @@ def load_corpus(fingerprint: str, cache_dir: str | Path) -> Corpus:
         raise UserError(
             f"'{folder / 'meta.json'}' is damaged: {error}; remove '{folder}' and it is made anew"
         ) from error
+    if meta.get("stream"):
+        meta["stream"] = Stream(**meta["stream"])
     corpus = Corpus(folder=folder, **meta)
-    for name, tokens in (("train.bin", corpus.train_tokens), ("val.bin", corpus.val_tokens)):
+    on_disk = {"val.bin": corpus.val_tokens} | ({} if corpus.stream else {"train.bin": corpus.train_tokens})
+    for name, tokens in on_disk.items():
         path = folder / name
         expected = tokens * np.dtype(corpus.dtype).itemsize
         found = path.stat().st_size if path.exists() else 0

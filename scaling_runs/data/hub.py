@@ -35,3 +35,20 @@ def first_line(error: BaseException) -> str:
     """What a library's error says, in one line."""
     text = str(error.__cause__ or error).strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def commit_of(data_set: str) -> str | None:
+    """The commit that a data set of the hub stands at now; None of a local folder, or where nobody is to be asked."""
+    if os.path.exists(data_set):
+        return None
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        return None
+    require_hub(data_set, "data set", "or choose data=text_files")
+    try:
+        return HfApi().dataset_info(data_set).sha
+    except Exception as error:  # the client's own, by what the hub says
+        raise UserError(
+            f"data set '{data_set}' can't be had of {constants.ENDPOINT} ({first_line(error)}); check its name"
+        ) from error

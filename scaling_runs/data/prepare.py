@@ -7,13 +7,14 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from filelock import FileLock
 
 from fit.errors import UserError
 from scaling_runs.data.config import DataConfig
 from scaling_runs.data.corpus import Corpus, corpus_folder, load_corpus
+from scaling_runs.data.prepare_stream import write_stream
 from scaling_runs.data.scratch import DocumentTable, Scratch
 from scaling_runs.data.sources import Source, open_source
 from scaling_runs.data.tokens import Tokenizer, open_tokenizer
@@ -24,27 +25,29 @@ FORMAT = 1
 BUILDING = ".building-"
 
 
-def find_prepared(config: DataConfig) -> Corpus | None:
+def find_prepared(config: DataConfig, val_tokens: int = 0) -> Corpus | None:
     """The corpus, where an earlier `prepare` left it and its files have not changed since; reads no text."""
-    return _prepared(config, open_source(config))
+    return _prepared(config, _pointer(config, open_source(config), val_tokens))
 
 
-def prepare(config: DataConfig) -> Corpus:
+def prepare(config: DataConfig, val_tokens: int = 0) -> Corpus:
     """The corpus that `config` names: found where it was prepared before, else read, tokenised and written.
 
-    UserError where it is missing, empty, unreadable or too small to split. Two processes at once are safe:
-    the second waits and finds it done.
+    `val_tokens`: what is read for validation of a data set that is not put on disk; else all on that side. UserError
+    where it is missing, empty, unreadable or too small to split. Two processes at once are safe: the second waits and
+    finds it done.
     """
     source = open_source(config)
-    corpus = _prepared(config, source)
+    pointer = _pointer(config, source, val_tokens)
+    corpus = _prepared(config, pointer)
     if corpus is not None:
         return corpus
     cache = _writable_folder(config.cache_dir)
     with FileLock(cache / ".prepare.lock"):
-        corpus = _prepared(config, source)
+        corpus = _prepared(config, pointer)
         if corpus is None:
-            corpus = _build(config, source)
-            write_text(_pointer(config, source), json.dumps({"fingerprint": corpus.fingerprint}))
+            corpus = _build(config, source, val_tokens)
+            write_text(pointer, json.dumps({"fingerprint": corpus.fingerprint}))
     return corpus
 
 
@@ -58,8 +61,7 @@ def _writable_folder(path: str) -> Path:
     return Path(path)
 
 
-def _prepared(config: DataConfig, source: Source) -> Corpus | None:
-    pointer = _pointer(config, source)
+def _prepared(config: DataConfig, pointer: Path) -> Corpus | None:
     if not pointer.exists():
         return None
     fingerprint = json.loads(pointer.read_text())["fingerprint"]
@@ -68,9 +70,9 @@ def _prepared(config: DataConfig, source: Source) -> Corpus | None:
     return load_corpus(fingerprint, config.cache_dir)
 
 
-def _pointer(config: DataConfig, source: Source) -> Path:
+def _pointer(config: DataConfig, source: Source, val_tokens: int) -> Path:
     """A small file that leads from what was asked for, and the state of its files, to the fingerprint."""
-    asked = (
+    asked: tuple[Any, ...] = (
         FORMAT,
         config.kind,
         source.state,
@@ -78,21 +80,27 @@ def _pointer(config: DataConfig, source: Source) -> Path:
         config.val_fraction,
         config.max_train_tokens,
     )
+    if not config.on_disk:
+        asked += ("not on disk", val_tokens, config.train_tokens)
     key = hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
     return Path(config.cache_dir) / "sources" / f"{key}.json"
 
 
-def _build(config: DataConfig, source: Source) -> Corpus:
+def _build(config: DataConfig, source: Source, val_tokens: int) -> Corpus:
     """Called under the lock: whatever is half-built is of a process that was killed."""
     for abandoned in Path(config.cache_dir).glob(f"{BUILDING}*"):
         shutil.rmtree(abandoned)
     folder = Path(config.cache_dir) / f"{BUILDING}{os.getpid()}"
     folder.mkdir()
     try:
-        corpus = _write(config, source, folder)
+        corpus = (
+            _write(config, source, folder) if config.on_disk else write_stream(config, folder, val_tokens)
+        )
         if not corpus.folder.exists():
             corpus.folder.parent.mkdir(parents=True, exist_ok=True)
             folder.replace(corpus.folder)
+        elif corpus.stream is not None:  # which may lie elsewhere now
+            (folder / "meta.json").replace(corpus.folder / "meta.json")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return load_corpus(corpus.fingerprint, config.cache_dir)
@@ -103,18 +111,13 @@ def _write(config: DataConfig, source: Source, folder: Path) -> Corpus:
     texts = source.documents()
     tokenizer = open_tokenizer(config.tokenizer)
     scratch = Scratch(folder / "all.bin", tokenizer, config.val_fraction)
-    scratch.fill(texts, config.max_train_tokens)
+    scratch.fill(texts, max_train_tokens=config.max_train_tokens)
     if not len(scratch):
         raise UserError(f"{source.description}: there is no text; choose other data")
     table = scratch.table()
     corpus = _describe(config, source, tokenizer, table)
-    everything = np.memmap(scratch.path, dtype=tokenizer.dtype, mode="r")
-    for name, chosen in (("train.bin", ~table.validation), ("val.bin", table.validation)):
-        with (folder / name).open("wb") as file:
-            for start, tokens in zip(
-                table.starts[chosen].tolist(), table.tokens[chosen].tolist(), strict=True
-            ):
-                everything[start : start + tokens].tofile(file)
+    scratch.write(table, ~table.validation, folder / "train.bin")
+    scratch.write(table, table.validation, folder / "val.bin")
     scratch.path.unlink()
     write_text(folder / "meta.json", json.dumps(corpus.meta(), indent=1))
     return corpus

@@ -30,14 +30,22 @@ class Scratch:
     def __len__(self) -> int:
         return len(self._tokens)
 
-    def fill(self, texts: Iterable[bytes], max_train_tokens: int | None) -> None:
-        """Append documents until they end, or until `max_train_tokens` are on the training side."""
-        train_tokens = 0
+    def fill(
+        self,
+        texts: Iterable[bytes],
+        *,
+        max_train_tokens: int | None = None,
+        max_val_tokens: int | None = None,
+        bytes_at_once: int = BYTES_AT_ONCE,
+    ) -> None:
+        """Append documents until they end, or until so many tokens are on the training or the validation side."""
+        wanted = {False: max_train_tokens, True: max_val_tokens}
+        tokens = {False: 0, True: 0}
         bar = tqdm(
             desc="reading text", unit="B", unit_scale=True, disable=not sys.stderr.isatty(), leave=False
         )
         with self.path.open("wb") as file, bar:
-            for some in _grouped(_deduplicated(texts)):
+            for some in _grouped(_deduplicated(texts), bytes_at_once):
                 encoded = self.tokenizer.encode([text for _, text in some])
                 for (digest, text), ids in zip(some, encoded, strict=True):
                     ids.astype(self.tokenizer.dtype).tofile(file)
@@ -45,12 +53,23 @@ class Scratch:
                     self._tokens.append(len(ids))
                     self._sizes.append(len(text))
                     bar.update(len(text))
-                    train_tokens += 0 if is_validation(digest, self.val_fraction) else len(ids)
-                    if max_train_tokens is not None and train_tokens >= max_train_tokens:
+                    side = is_validation(digest, self.val_fraction)
+                    tokens[side] += len(ids)
+                    enough = wanted[side]
+                    if enough is not None and tokens[side] >= enough:
                         return
 
     def table(self) -> DocumentTable:
         return DocumentTable(self._digests, self._tokens, self._sizes, self.val_fraction)
+
+    def write(self, table: DocumentTable, chosen: np.ndarray, path: Path) -> None:
+        """The `chosen` documents (a mask over the table) one after another, in the table's order."""
+        everything = np.memmap(self.path, dtype=self.tokenizer.dtype, mode="r")
+        with path.open("wb") as file:
+            for start, tokens in zip(
+                table.starts[chosen].tolist(), table.tokens[chosen].tolist(), strict=True
+            ):
+                everything[start : start + tokens].tofile(file)
 
 
 class DocumentTable:
@@ -96,13 +115,15 @@ def _deduplicated(texts: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
             yield digest, text
 
 
-def _grouped(documents: Iterator[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+def _grouped(
+    documents: Iterator[tuple[bytes, bytes]], bytes_at_once: int
+) -> Iterator[list[tuple[bytes, bytes]]]:
     some: list[tuple[bytes, bytes]] = []
     size = 0
     for document in documents:
         some.append(document)
         size += len(document[1])
-        if size >= BYTES_AT_ONCE:
+        if size >= bytes_at_once:
             yield some
             some, size = [], 0
     if some:

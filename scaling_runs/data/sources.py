@@ -119,9 +119,7 @@ def _file_texts(reader: str, paths: list[str], text_column: str) -> Iterator[byt
     if reader == "text":
         options["sample_by"], text_column = "document", "text"
     where = f"'{paths[0]}'" if len(paths) == 1 else f"the {len(paths)} {reader} files"
-    return _texts(
-        lambda: _load_dataset(reader, **options), text_column, where, "mend it or choose other text"
-    )
+    return _texts(lambda: load_dataset(reader, **options), text_column, where, "mend it or choose other text")
 
 
 def _culprit(reader: str, paths: list[str], text_column: str) -> UserError | None:
@@ -171,7 +169,7 @@ def hugging_face(config: DataConfig) -> Source:
 
     def rows() -> Any:
         require_hub(path, "data set", HUB_HINT)
-        return _load_dataset(path, config.hf_name, split=config.hf_split, streaming=config.streaming)
+        return load_dataset(path, config.hf_name, split=config.hf_split, streaming=config.streaming)
 
     inside = (file for file in sorted(Path(path).rglob("*")) if file.is_file())
     state = (
@@ -184,7 +182,8 @@ def hugging_face(config: DataConfig) -> Source:
     return Source(f"data set {name}", state, lambda: _texts(rows, config.text_column, where, HUB_HINT))
 
 
-def _load_dataset(*names: Any, **options: Any) -> Any:
+def load_dataset(*names: Any, **options: Any) -> Any:
+    """As `datasets` has it, silent."""
     import datasets
 
     datasets.logging.set_verbosity(logging.CRITICAL)  # it logs what it also raises
@@ -197,6 +196,11 @@ def _texts(load: Callable[[], Any], column: str, where: str, hint: str) -> Itera
 
     `load` is called here; its rows are read as they are asked for. `hint`: what to do about unreadable ones.
     """
+    return texts_of(text_rows(load, column, where, hint), column, where, hint)
+
+
+def text_rows(load: Callable[[], Any], column: str, where: str, hint: str) -> Any:
+    """The data set that `load` gives, its text alone. UserError where it can't be had or has no such column."""
     try:
         rows = load()
         columns = rows.column_names
@@ -207,10 +211,11 @@ def _texts(load: Callable[[], Any], column: str, where: str, hint: str) -> Itera
     if columns is not None:
         _require_column(column, columns, where)
         rows = rows.select_columns([column])
-    return _column(rows, column, where, hint)
+    return rows
 
 
-def _column(rows: Any, column: str, where: str, hint: str) -> Iterator[bytes]:
+def texts_of(rows: Any, column: str, where: str, hint: str) -> Iterator[bytes]:
+    """The text of each row that has any. UserError where a row can't be read or holds no text."""
     try:
         for row in rows:
             _require_column(column, row, where)

@@ -213,7 +213,7 @@ def test_the_table_of_documents_stays_small(tmp_path: Path) -> None:
 
     scratch = Scratch(tmp_path / "all.bin", open_tokenizer("bytes"), 0.25)
     tracemalloc.start()
-    scratch.fill((f"document {i}".encode() for i in range(30_000)), None)
+    scratch.fill(f"document {i}".encode() for i in range(30_000))
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(scratch) == 30_000
