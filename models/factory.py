@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from models.attention import NAMES, Kernel
+from models.drawing import Drawing
 from models.shapes import Shape
 
 
@@ -26,15 +28,48 @@ def build_model(
     The weights depend on (shape, seed, init_std) alone: they are drawn on the CPU, and the caller's random
     state is left as it was.
     """
-    config = _config(shape, seq_len, init_std)
-    config._attn_implementation = NAMES[attention]
-    architecture: type[PreTrainedModel] = LlamaForCausalLM if shape.family == "llama" else GPT2LMHeadModel
     with torch.random.fork_rng(devices=[]), torch.device("meta") if device == "meta" else nullcontext():
         torch.manual_seed(seed)
-        model = architecture(config)
+        model = _constructed(shape, seq_len, init_std, attention)
     if device not in ("cpu", "meta"):
         torch.nn.Module.to(model, device)
     return model
+
+
+DrawInto = Callable[[Callable[[str, torch.Tensor], None]], None]
+"""Calls its argument with each parameter's name and values, one after another."""
+
+
+def build_undrawn(
+    shape: Shape, *, seq_len: int, seed: int, init_std: float, attention: Kernel = "fused"
+) -> tuple[PreTrainedModel, DrawInto]:
+    """A model without its weights (its matrices are on the meta device), and what draws those of `build_model`.
+
+    They are the same numbers, to the bit, but are never all there: what draws them holds one tensor at a time.
+    """
+    with Drawing() as drawing:
+        model = _constructed(shape, seq_len, init_std, attention)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    noted = {id(fill.tensor) for fill in drawing.fills}
+    assert all(id(p) in noted for p in model.parameters() if p.is_meta), (
+        "a tensor is filled in an unknown way"
+    )
+
+    def draw(keep: Callable[[str, torch.Tensor], None]) -> None:
+        def keep_named(parameter: torch.Tensor, values: torch.Tensor) -> None:
+            if id(parameter) in names:  # a head that is tied was drawn and let go
+                keep(names[id(parameter)], values)
+
+        drawing.draw(seed, keep_named)
+
+    return model, draw
+
+
+def _constructed(shape: Shape, seq_len: int, init_std: float, attention: Kernel) -> PreTrainedModel:
+    config = _config(shape, seq_len, init_std)
+    config._attn_implementation = NAMES[attention]
+    architecture: type[PreTrainedModel] = LlamaForCausalLM if shape.family == "llama" else GPT2LMHeadModel
+    return architecture(config)
 
 
 def _config(shape: Shape, seq_len: int, init_std: float) -> LlamaConfig | GPT2Config:

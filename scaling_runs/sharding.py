@@ -11,9 +11,10 @@ import torch
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, Replicate
+from torch.distributed.tensor import DTensor, Shard
 
 if TYPE_CHECKING:
+    from models.factory import DrawInto
     from models.loss import NextTokenLoss  # loads transformers
 
 
@@ -60,7 +61,34 @@ def shared_as(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Of a whole `tensor`, which each rank has, this rank's share, as ranks share out `like`."""
     if not isinstance(like, DTensor):
         return tensor
-    replicated = DTensor.from_local(
-        tensor.to(like.device), like.device_mesh, [Replicate()] * like.device_mesh.ndim, run_check=False
+    assert tensor.shape == like.shape
+    return DTensor.from_local(
+        _own_rows(tensor, like).to(like.device, copy=True),  # else it is a view of the whole
+        like.device_mesh,
+        like.placements,
+        run_check=False,
+        shape=like.shape,
+        stride=like.stride(),
     )
-    return replicated.redistribute(placements=like.placements).clone()  # else it is a view of the whole
+
+
+def _own_rows(tensor: torch.Tensor, like: DTensor) -> torch.Tensor:
+    """A view of this rank's share of `tensor`, wherever that lies: the others' are neither read nor moved."""
+    assert like.placements == (Shard(0),), "fully_shard's own way"
+    rows = tensor.chunk(like.device_mesh.size())
+    rank = like.device_mesh.get_local_rank()
+    return rows[rank] if rank < len(rows) else tensor[:0]
+
+
+@torch.no_grad()
+def fill(network: torch.nn.Module, draw: DrawInto, device: str) -> None:
+    """In place, of a model that was sharded before it had weights: each rank keeps its share of what `draw` draws."""
+    network._apply(lambda t: torch.empty_like(t, device=device) if t.device.type == "meta" else t)
+    mine = network.get_submodule("model").state_dict()
+
+    def keep(name: str, values: torch.Tensor) -> None:
+        share = mine[name]
+        assert isinstance(share, DTensor)
+        share.to_local().copy_(_own_rows(values, share))
+
+    draw(keep)

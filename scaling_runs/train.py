@@ -19,7 +19,7 @@ from scaling_runs.data import BatchReader, Corpus, open_batches, validation_wind
 from scaling_runs.meter import Meter, finite
 from scaling_runs.optim import build_optimizers, set_lr
 from scaling_runs.runtime import Runtime
-from scaling_runs.sharding import whole
+from scaling_runs.sharding import fill, whole
 from scaling_runs.spec import CellSpec
 from scaling_runs.stopping import Preempted, asked
 from scaling_runs.store import FINAL_LOSS, CellFolder, Record
@@ -136,18 +136,19 @@ class Trainee:
 
 
 def _trainee(spec: CellSpec, runtime: Runtime) -> Trainee:
-    from models.factory import build_model  # loads transformers, for whose seconds only training need wait
+    # transformers, for whose seconds only training need wait
+    from models.factory import build_model, build_undrawn
     from models.loss import NextTokenLoss
 
     torch.manual_seed(spec.seed)
-    model = build_model(
-        spec.shape,
-        seq_len=spec.seq_len,
-        seed=spec.seed,
-        init_std=spec.recipe.init_std,
-        device=runtime.device,
-    )
-    network = runtime.wrap(NextTokenLoss(model))
+    how: dict[str, Any] = {"seq_len": spec.seq_len, "seed": spec.seed, "init_std": spec.recipe.init_std}
+    if runtime.sharded:
+        model, draw = build_undrawn(spec.shape, **how)
+        network = runtime.wrap(NextTokenLoss(model))
+        fill(network, draw, runtime.device)
+    else:
+        model = build_model(spec.shape, **how, device=runtime.device)
+        network = runtime.wrap(NextTokenLoss(model))
     return Trainee(model, network, build_optimizers(model, spec.recipe), runtime)
 
 
