@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import io
+import shutil
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from fit.errors import UserError
 from scaling_runs.files import whole_file
 from scaling_runs.places import is_local
-from scaling_runs.sharding import shared_as, whole
+from scaling_runs.sharding import shared_as
+from scaling_runs.streaming import is_shared_out, save_in_turn
 
 SAVE_EVERY_S = 20.0
 MAX_SAVE_SHARE = 0.02
@@ -84,41 +86,18 @@ def save_checkpoint(
     """Write a checkpoint: a reader, or a crash half-way, sees the old file or the new one, whole.
 
     The file is the same however many ranks train, and however they share the model out. Where they do, each calls
-    this, and the one that is to `write` has all of the state in its CPU's memory for a while.
+    this, and the one that is to `write` has all of one tensor at a time.
     """
     state = {
-        "model": _gathered(model.state_dict(), write),
-        "optimizers": [_gathered(optimizer.state_dict(), write) for optimizer in optimizers],
+        "model": dict(model.state_dict()),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         "progress": asdict(progress),
     }
-    if write:
-        with whole_file(path) as file:
+    with whole_file(path) if write else nullcontext() as file:
+        if is_shared_out(state):
+            save_in_turn(state, file)
+        elif file is not None:
             torch.save(state, file)
-
-
-def _gathered(state: Any, keep: bool) -> Any:
-    """`state` with the shares of all ranks put together, one tensor at a time; what need not be kept is left out."""
-    if isinstance(state, DTensor):
-        tensor = whole(state)
-        return tensor.cpu() if keep else None
-    if isinstance(state, dict):
-        return {key: _gathered(value, keep) for key, value in state.items()}
-    if isinstance(state, list):
-        return [_gathered(value, keep) for value in state]
-    return state
-
-
-def _shared_out(saved: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
-    """An optimiser's saved state, of which this rank has its share where its parameters are shared out."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    state = {
-        i: {
-            name: shared_as(value, parameters[i]) if value.shape == parameters[i].shape else value
-            for name, value in of_one.items()
-        }
-        for i, of_one in saved["state"].items()
-    }
-    return saved | {"state": state}
 
 
 def load_checkpoint(
@@ -132,17 +111,48 @@ def load_checkpoint(
         if must_exist:
             raise UserError(f"{path} is gone, which another run has removed; run the same command again")
         return Progress()
-    try:
-        local = is_local(path)
-        mapped = local and next(model.parameters()).device.type == "cuda"  # a CPU would train in the map
-        source = path if local else io.BytesIO(path.read_bytes())
-        state = torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
-        mine = model.state_dict()
-        model.load_state_dict({name: shared_as(saved, mine[name]) for name, saved in state["model"].items()})
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(_shared_out(saved, optimizer))
-        return Progress(**state["progress"])
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # what pickle, zip and torch raise at bytes of chance has no common name
-        raise DamagedCheckpoint(path, error) from error
+    with _as_file(path) as file:
+        try:
+            return _restored(file, model, optimizers)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # what pickle, zip and torch raise at bytes of chance has no common name
+            raise DamagedCheckpoint(path, error) from error
+
+
+def _restored(file: Path, model: torch.nn.Module, optimizers: Sequence[Optimizer]) -> Progress:
+    mine = model.state_dict()
+    mapped = (
+        is_shared_out(mine) or next(model.parameters()).device.type == "cuda"
+    )  # a CPU would train in the map
+    state = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+    model.load_state_dict({name: shared_as(saved, mine[name]) for name, saved in state["model"].items()})
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(_shared_out(saved, optimizer))
+    return Progress(**state["progress"])
+
+
+@contextmanager
+def _as_file(path: Path) -> Iterator[Path]:
+    """`path`, or a copy of what is at a URL, so that it can be mapped: a rank then reads its own rows alone."""
+    if is_local(path):
+        yield path
+        return
+    with tempfile.NamedTemporaryFile() as copy:
+        with path.open("rb") as source:
+            shutil.copyfileobj(source, copy)
+        copy.flush()
+        yield Path(copy.name)
+
+
+def _shared_out(saved: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
+    """An optimiser's saved state, of which this rank has its share where its parameters are shared out."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state = {
+        i: {
+            name: shared_as(value, parameters[i]) if value.shape == parameters[i].shape else value.clone()
+            for name, value in of_one.items()
+        }
+        for i, of_one in saved["state"].items()
+    }
+    return saved | {"state": state}

@@ -17,7 +17,7 @@ from scaling_runs.places import is_local
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the name `path` once it is whole and on the disk.
+    """A file to write, and to read back, that takes the name `path` once it is whole and on the disk.
 
     It has a temporary name in the same folder until then. Where the body fails it goes, and what `path` held stays. At
     a URL, where an object is whole or not there, it is sent when the body has ended.
@@ -32,7 +32,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

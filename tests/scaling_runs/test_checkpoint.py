@@ -1,5 +1,7 @@
 """Saved and restored, bit for bit."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from models.factory import build_model
 from scaling_runs.checkpoint import Progress, SaveClock, load_checkpoint, save_checkpoint
 from scaling_runs.optim import build_optimizers
 from scaling_runs.spec import CellSpec
+from tests.configs import ROOT
 
 
 def test_a_restored_cell_goes_on_as_if_nothing_had_happened(tmp_path: Path, spec: CellSpec) -> None:
@@ -109,3 +112,79 @@ def test_a_damaged_checkpoint_is_named_in_one_sentence(tmp_path: Path, spec: Cel
     with pytest.raises(UserError, match=rf"{path} is damaged \(\w+\); remove it and run") as told:
         load_checkpoint(path, model, optimizers)
     assert "\n" not in str(told.value)
+
+
+SHARING = """
+import resource, sys, torch, torch.distributed as dist
+from pathlib import Path
+from torch.distributed.fsdp import fully_shard
+from scaling_runs.checkpoint import Progress, load_checkpoint, save_checkpoint
+from scaling_runs.sharding import whole
+
+rank, folder = int(sys.argv[1]), Path(sys.argv[2])
+dist.init_process_group("gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=2)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+def trained(layers, rows, seed):
+    '''A sharded model and its AdamW, after a step.'''
+    with torch.device("meta"):
+        model = torch.nn.Sequential(*(torch.nn.Linear(rows, rows) for _ in range(layers)))
+    for layer in model:
+        fully_shard(layer)
+    fully_shard(model)
+    model.to_empty(device="cpu")
+    torch.manual_seed(10 * rank + seed)
+    for p in model.parameters():
+        torch.nn.init.normal_(p.to_local())
+        p.grad = torch.full_like(p, 0.5 + rank)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    optimizer.step()
+    return model, optimizer
+
+small, adamw = trained(2, 65, seed=1)  # 65 rows go in no halves
+save_checkpoint(folder / "small.pt", small, [adamw], Progress(3, 1.5), write=rank == 0)
+expected = {name: whole(p.detach()) for name, p in small.named_parameters()}
+moments = [whole(adamw.state[p]["exp_avg_sq"]) for p in small.parameters()]
+other, other_adamw = trained(2, 65, seed=2)
+dist.barrier()
+assert load_checkpoint(folder / "small.pt", other, [other_adamw]) == Progress(3, 1.5)
+for one, two in zip(small.parameters(), other.parameters(), strict=True):
+    assert torch.equal(one.to_local(), two.to_local())
+    for name in ("exp_avg", "exp_avg_sq", "step"):
+        assert torch.equal(whole(adamw.state[one][name]), whole(other_adamw.state[two][name]))
+torch.save([expected, moments], folder / f"expected-{rank}.pt")
+
+large, adamw = trained(16, 1024, seed=1)
+before = peak()
+save_checkpoint(folder / "large.pt", large, [adamw], Progress(), write=rank == 0)
+dist.barrier()
+print(peak() - before, (folder / "large.pt").stat().st_size)
+dist.destroy_process_group()
+"""
+
+
+def test_ranks_that_share_a_model_out_write_what_one_process_reads_and_hold_a_tensor_at_a_time(
+    tmp_path: Path,
+) -> None:
+    """Truth: two real ranks. torch.load finds what they had, bit for bit, and the kernel's peak of both stays low."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", SHARING, str(rank), str(tmp_path)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    told = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    state = torch.load(tmp_path / "small.pt", weights_only=True)
+    expected, moments = torch.load(tmp_path / "expected-0.pt", weights_only=True)
+    assert list(state["model"]) == list(expected)
+    assert all(torch.equal(state["model"][name], tensor) for name, tensor in expected.items())
+    found = [state["optimizers"][0]["state"][i]["exp_avg_sq"] for i in range(len(moments))]
+    assert all(torch.equal(one, other) for one, other in zip(found, moments, strict=True))
+    for line in told:
+        grown, size = (int(word) for word in line.split())
+        assert size > 2e8
+        assert grown < 0.25 * size
