@@ -14,3 +14,16 @@ class RankLost(UserError):
             f"rank {rank} has lost another rank, which was killed, failed or hangs, and ends too; run the same command "
             f"again, with any number of ranks, to go on from the checkpoints ({reason})"
         )
+
+
+class RankFailed(RankLost):
+    """This rank can't go on, where others may: they wait for it in vain, so it ends, and they with it."""
+
+    def __init__(self, rank: int, cell_id: str, error: BaseException) -> None:
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        reason = next(iter(str(error).splitlines()), "no reason given")
+        UserError.__init__(
+            self,
+            f"rank {rank} has failed in cell {cell_id}, and the other ranks end with it ({kind}{reason}); its "
+            f"failure.json has the traceback; run the same command again to go on from the checkpoints",
+        )

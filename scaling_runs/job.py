@@ -15,7 +15,8 @@ from scaling_runs.checkpoint import DamagedCheckpoint
 from scaling_runs.config import Config
 from scaling_runs.cores import machine_folder, own_cores
 from scaling_runs.data import Corpus, load_corpus
-from scaling_runs.errors import RankLost
+from scaling_runs.errors import RankFailed, RankLost
+from scaling_runs.meter import CellFailed
 from scaling_runs.placement import placed
 from scaling_runs.planning import make_plan
 from scaling_runs.report import print_plan, print_problems, say
@@ -32,6 +33,9 @@ from scaling_runs.store import CellBusy, CellFolder, Store
 from scaling_runs.tracking import track_cell
 from scaling_runs.train import Result, train_cell
 from scaling_runs.trunk import Trunk
+
+MET_BY_ALL = (CellFailed, DamagedCheckpoint)
+"""What every rank of a cell finds at the same time, for all look at the same numbers and the same file."""
 
 
 def run_job(config: Config) -> None:
@@ -97,8 +101,11 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
         except RankLost:
             raise  # which is no failure of the cell
         except Exception as error:
-            if runtime.is_main:
+            alone = runtime.world_size > 1 and not isinstance(error, MET_BY_ALL)
+            if runtime.is_main or alone:
                 folder.write_failure(str(error) or type(error).__name__, traceback.format_exc())
+            if alone:
+                raise RankFailed(runtime.rank, spec.cell_id, error) from error
             raise
         if runtime.is_main:
             folder.write_result(row)

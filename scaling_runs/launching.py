@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from fit.errors import UserError
 from scaling_runs.cell import Cell
 from scaling_runs.errors import RankLost
-from scaling_runs.runtime import from_rank_0, rank
+from scaling_runs.runtime import from_rank_0, rank, world_size
 from scaling_runs.store import CellBusy, CellFolder, Store
 
 Launch = Callable[[Sequence[str]], Sequence[BaseException | None]]
@@ -38,8 +38,10 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
         batch = [cell_id for cell_id in todo if deaths[cell_id] < SUSPICIOUS_DEATHS] or todo[:1]
         attempts = {cell_id: store.cell(cell_id).attempt() for cell_id in batch}
         try:
-            for cell_id, error in zip(batch, launch(batch), strict=True):
-                record(store.cell(cell_id), error)
+            # ranks that have lost one begin no other cell
+            for cell_ids in [[cell_id] for cell_id in batch] if world_size() > 1 else [batch]:
+                for cell_id, error in zip(cell_ids, launch(cell_ids), strict=True):
+                    record(store.cell(cell_id), error)
             ended.update(batch)
         except UserError:
             raise  # nobody's cell is to blame: the launcher can't do as it is told, or another rank is lost

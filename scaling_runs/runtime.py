@@ -83,11 +83,16 @@ def joined_ranks() -> Iterator[None]:
         require_own_gpus(int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count())
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if _has_cuda() else "gloo", timeout=RANK_TIMEOUT)
+    parting = True
     try:
         with losing_a_rank():
             yield
+    except RankLost:
+        parting = False  # NCCL would wait for the lost one; the process ends at once anyway
+        raise
     finally:
-        dist.destroy_process_group()
+        if parting:
+            dist.destroy_process_group()
 
 
 @contextmanager

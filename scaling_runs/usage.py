@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import re
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -84,13 +87,15 @@ def plain_errors() -> Iterator[None]:
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if WANTS_TRACEBACK:
             raise
-        _tell(f"error: {_sentence(error)}", every_rank=isinstance(error, RankLost))
+        _tell_error(error)
         sys.exit(2)
     except KeyboardInterrupt as interrupt:
         ranks = int(os.environ.get("WORLD_SIZE", "1"))
         told = isinstance(interrupt, Terminated) and ranks > 1
         why = ", as torchrun does to every rank where one ends, and says below which" if told else ""
-        _tell("\n" * sys.stderr.isatty() + f"interrupted{why}; run the same command again to go on from here")
+        if os.environ.get("RANK", "0") == "0":
+            again = "run the same command again to go on from here"
+            print("\n" * sys.stderr.isatty() + f"interrupted{why}; {again}", file=sys.stderr)
         if isinstance(interrupt, Preempted):
             sys.exit(EXIT_CODE)
         sys.exit(128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT))
@@ -136,10 +141,32 @@ def choices(key: str) -> str:
     return f"{hint}options{' of ' + parent if parent else ''}: {', '.join(options)}"
 
 
-def _tell(line: str, every_rank: bool = False) -> None:
-    """By rank 0, or by every rank what rank 0 may not live to tell."""
-    if every_rank or int(os.environ.get("RANK", "0")) == 0:
-        print(line, file=sys.stderr)
+def _tell_error(error: BaseException) -> None:
+    """By the first rank of each node that has it to tell; by name where rank 0, whose terminal it is, is elsewhere."""
+    sentence = _sentence(error)
+    rank, local_rank = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK"))
+    who = "" if rank == local_rank else f"{socket.gethostname()}, rank {rank}: "
+    lost = isinstance(error, RankLost)
+    if _first_of_its_node(type(error).__name__ if lost else sentence, otherwise=lost or local_rank == "0"):
+        print(f"error: {who}{sentence}", file=sys.stderr)
+
+
+def _first_of_its_node(what: str, otherwise: bool) -> bool:
+    """Whether no other rank of this node and this start of torchrun has told `what`.
+
+    torchrun gives each rank of a node a file, below a folder that is this start's own; where it doesn't, `otherwise`.
+    """
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if not file:
+        return otherwise
+    told = Path(file).parents[1] / f"told-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
+    try:
+        told.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:  # better twice than not at all
+        return True
+    return True
 
 
 def _several(argument: str) -> str:

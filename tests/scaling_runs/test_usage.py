@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -182,11 +183,33 @@ def test_interruptions_exit_as_a_shell_expects(capsys: pytest.CaptureFixture[str
 def test_ranks_but_the_first_leave_the_terminal_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Truth: rank 0 says it for all; all exit alike."""
-    monkeypatch.setenv("RANK", "1")
+    """Truth: rank 0 says it for all; all exit alike. So it is where torchrun keeps no files."""
+    monkeypatch.delenv("TORCHELASTIC_ERROR_FILE", raising=False)
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "1")
     assert raised_in(UserError("no")) == 2
     assert raised_in(KeyboardInterrupt()) == 130
     assert tuple(capsys.readouterr()) == ("", "")
+
+
+def test_the_first_rank_of_a_node_that_has_something_to_tell_tells_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Truth: torchrun's variables on two nodes of two ranks: one file a rank, in a folder of each node's own."""
+    for rank, error in ((1, "a"), (0, "a"), (0, "b"), (3, "a"), (2, "a"), (2, "c")):
+        node, local_rank = divmod(rank, 2)
+        file = tmp_path / f"{node}" / "attempt_0" / f"{local_rank}" / "error.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        for name, value in {"RANK": rank, "LOCAL_RANK": local_rank, "TORCHELASTIC_ERROR_FILE": file}.items():
+            monkeypatch.setenv(name, str(value))
+        assert raised_in(UserError(error)) == 2
+    host = socket.gethostname()
+    assert capsys.readouterr().err.splitlines() == [
+        "error: a",
+        "error: b",
+        f"error: {host}, rank 3: a",
+        f"error: {host}, rank 2: c",
+    ]
 
 
 def test_sigterm_unwinds_the_process_once() -> None:
