@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -49,18 +49,32 @@ class Ranks:
     uneven: list[Ran]
 
 
+@cache
+def by_torchrun(base: Path) -> Sweep:
+    """The sweep by two ranks together, once a session."""
+    store = base / "ranks-sweep"
+    return Sweep(launch(*grid(base, store), *ADAMW, TOGETHER, program=torchrun(2)), store)
+
+
+@cache
+def by_one_process(base: Path) -> Sweep:
+    """The same by one process, once a session."""
+    store = base / "ranks-alone"
+    return Sweep(launch_warm(*grid(base, store), *ADAMW, ALONE), store)
+
+
 @pytest.fixture(scope="module")
 def ranks(base: Path) -> Ranks:
     """torchrun itself starts the sweep; the others' ranks start warm, with torchrun's variables."""
-    together, apart, alone = base / "ranks-sweep", base / "ranks-apart", base / "ranks-alone"
-    swept, in_turn, by_one, cell, uneven = side_by_side(
-        partial(launch, *grid(base, together), *ADAMW, TOGETHER, program=torchrun(2)),
+    apart = base / "ranks-apart"
+    together, in_turn, alone, cell, uneven = side_by_side(
+        partial(by_torchrun, base),
         partial(launch, *grid(base, apart), *ADAMW, program=torchrun(2)),
-        partial(launch_warm, *grid(base, alone), *ADAMW, ALONE),
+        partial(by_one_process, base),
         partial(launch_ranks, 2, *one_cell(base, base / "ranks-cell")),
         partial(launch_ranks, 2, *grid(base, base / "ranks-uneven"), "recipe.batch_tokens=192", TOGETHER),
     )
-    return Ranks(Sweep(swept, together), Sweep(in_turn, apart), Sweep(by_one, alone), cell, uneven)
+    return Ranks(together, Sweep(in_turn, apart), alone, cell, uneven)
 
 
 def test_two_ranks_train_the_cells_of_one_process(ranks: Ranks) -> None:

@@ -17,7 +17,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.launching import Ran, grid, launch, reference, side_by_side, start, untimed, wait_for
+from tests.launching import (
+    Ran,
+    grid,
+    launch,
+    launch_ranks,
+    one_cell,
+    reference,
+    side_by_side,
+    start,
+    untimed,
+    wait_for,
+)
+from tests.test_torchrun_sharded import ADAMW, SHARDED, TRUNK
 
 pytest.importorskip("upath", reason="universal_pathlib is optional (requirements-cluster.lock)")
 pytest.importorskip("moto", reason="moto is optional (requirements-cluster.lock)")
@@ -134,3 +146,23 @@ def test_a_store_that_cannot_be_reached_is_told_before_anything_is_trained(
     assert ran.code == 2
     assert ran.err.startswith(f"error: store '{store}' can't be reached, or written to (")
     assert ran.err.count("\n") == 1
+
+
+def test_ranks_that_share_a_model_out_leave_a_state_at_a_url_and_go_on_from_it(
+    base: Path, server: Server, tmp_path: Path
+) -> None:
+    """Truth: the step that the second cell says it began at, and its loss where one process trains it in a folder."""
+    cell = [*one_cell(base, tmp_path), *ADAMW, *TRUNK]
+    sharded = [*cell, SHARDED, f"store=s3://{BUCKET}/sharded"]
+    (alone,) = launch_ranks(1, *cell)
+    first = launch_ranks(2, *sharded, "budget=5e8", **server.environment)
+    (state,) = server.files().glob(f"{BUCKET}/sharded/trunks/*/*.pt")
+    second = launch_ranks(2, *sharded, **server.environment)
+    assert [one.code for one in (alone, *first, *second)] == [0] * 5, (alone, first, second)
+    began = json.loads(server.files().cat_file(f"{state.rpartition('/')[0]}/began.json"))
+    assert state.endswith(f"/{began}.pt")
+    (path,) = tmp_path.glob("cells/*/result.json")
+    expected = json.loads(path.read_text())
+    found = json.loads(server.files().cat_file(f"{BUCKET}/sharded/cells/{path.parent.name}/result.json"))
+    assert (found["ranks"], found["tokens"]) == (2, expected["tokens"])
+    assert found["loss"] == pytest.approx(expected["loss"], abs=1e-4)
