@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 from scaling_runs.cell import Cell  # noqa: E402
 from scaling_runs.conclusion import conclude  # noqa: E402
 from scaling_runs.config import Config  # noqa: E402
+from scaling_runs.launchers import ONE_BY_ONE  # noqa: E402
 from scaling_runs.monitor import _Watch  # noqa: E402
 from scaling_runs.planning import make_plan  # noqa: E402
 from scaling_runs.store import Store  # noqa: E402
@@ -111,7 +112,7 @@ def measure(cells: int) -> dict[str, float]:
             return [None] * len(cell_ids)
 
         timed("sweep_s", lambda: run_sweep(config, launch))
-        timed("resume_scan_s", lambda: Training(config, store, launch, 1)(planned))
+        timed("resume_scan_s", lambda: Training(config, store, launch, ONE_BY_ONE)(planned))
         timed("conclude_s", lambda: conclude(config, plan, store, store.sweep_folder(plan.name), wall_s=1.0))
         for cell in plan.cells:
             (store.cell(cell.cell_id).path / "result.json").unlink()

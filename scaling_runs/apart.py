@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import torch
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.launching import Launch
+from scaling_runs.packing import ends_s
 from scaling_runs.placement import device_memory_bytes, fits_alone
 from scaling_runs.plan import launch_order
 from scaling_runs.planning import TimedPlan
@@ -48,7 +48,7 @@ def split_cells(
     longest = sorted(alone, key=lambda cell: -cell_s[cell.cell_id])
     all_s = sum(cell_s[cell.cell_id] for cell in cells) / (ranks * TOGETHER)
     tried = range(1 if wish == "apart" else min(len(longest), CANDIDATES * ranks) + 1)
-    spent = {k: _ends([cell_s[cell.cell_id] for cell in longest[k:]], ranks) for k in tried}
+    spent = {k: ends_s([cell_s[cell.cell_id] for cell in longest[k:]], ranks) for k in tried}
     for k in spent:
         chosen = {cell.cell_id for cell in longest[k:]}
         spent[k] += sum(cell_s[cell.cell_id] for cell in cells if cell.cell_id not in chosen) / (
@@ -68,14 +68,6 @@ def split_cells(
         [cell for cell in cells if cell.cell_id not in chosen],
         reason,
     )
-
-
-def _ends(seconds: Sequence[float], ranks: int) -> float:
-    """When the last of cells, begun in this order, ends: whoever is free takes the next."""
-    free = [0.0] * ranks
-    for one in seconds:
-        heapq.heapreplace(free, free[0] + one)
-    return max(free)
 
 
 def split_of(timed: TimedPlan, config: Config) -> Split:

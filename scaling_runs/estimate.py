@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +15,12 @@ from models.flops import params, train_flops_per_token
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.hardware import gpu, mfu, peak_flops_per_s, workers
+from scaling_runs.launchers import SideBySide
 from scaling_runs.layout import Layout, cell_flops, evaluated_tokens, layout
+from scaling_runs.numbers import number
 from scaling_runs.optim import build_optimizers
-from scaling_runs.packing import packed_s
-from scaling_runs.plan import Plan
+from scaling_runs.packing import ends_s, packed_s
+from scaling_runs.plan import Plan, together
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.train import TrainStep, next_token_loss
@@ -65,6 +67,12 @@ class Estimate:
     """Where hardware is named."""
 
     @property
+    def gpus(self) -> dict[str, int]:
+        """Of each cell, by cell id, where hardware is named; of none elsewhere."""
+        layouts = {} if self.cluster is None else self.cluster.layouts
+        return {cell_id: layout.gpus for cell_id, layout in layouts.items()}
+
+    @property
     def one_device_s(self) -> dict[str, float]:
         """Seconds of each cell on one device: `cell_s` is on as many as its layout has, where hardware is named."""
         if self.cluster is None:
@@ -72,36 +80,61 @@ class Estimate:
         return {cell_id: layout.gpus * layout.seconds for cell_id, layout in self.cluster.layouts.items()}
 
 
-def estimate_plan(plan: Plan, config: Config, side_by_side: int) -> Estimate:
+def estimate_plan(plan: Plan, config: Config, side_by_side: SideBySide) -> Estimate:
     """Seconds that each cell and the whole plan will take, evaluations included.
 
-    `side_by_side`: cells that the launcher starts at once, of which no more make headway than there are GPUs or cores.
+    Cells make headway side by side on as many GPUs or cores as this machine has; jobs of a queue, where a trunk's cells
+    are one, as many as it runs at once.
     """
     if config.hardware is not None:
-        return _on_cluster(plan, config.hardware, config.gpus, config.gpu_hour_price)
-    side_by_side = max(1, min(side_by_side, len(plan.cells), workers()))
+        return _on_cluster(plan, config, side_by_side)
     seconds_a_cell = _Trials(config.threads, Path(config.data.cache_dir) / TRIALS)
     cell_s = {cell.cell_id: seconds_a_cell(cell) for cell in plan.cells}
     precisions = " and ".join(sorted({cell.spec.precision for cell in plan.cells}))
-    total_s = max(sum(cell_s.values()) / side_by_side, max(cell_s.values(), default=0.0))
+    basis = f"a trial on this machine in {precisions}"
+    if side_by_side.here:
+        at_once = max(1, min(side_by_side.cells or workers(), len(plan.cells), workers()))
+        total_s = max(sum(cell_s.values()) / at_once, max(cell_s.values(), default=0.0))
+        return Estimate(cell_s, total_s, at_once, f"{basis}, {at_once} side by side")
+    job_s = sorted((sum(cell_s[spec.cell_id] for spec in job) for job in _jobs(plan)), reverse=True)
+    at_once = max(1, min(side_by_side.cells or len(job_s), len(job_s)))
     return Estimate(
-        cell_s, total_s, side_by_side, f"a trial on this machine in {precisions}, {side_by_side} side by side"
+        cell_s, ends_s(job_s, at_once), at_once, f"{basis}, {number(at_once, 'job')} side by side"
     )
 
 
-def _on_cluster(plan: Plan, hardware: str, gpus: int, hour_price: float | None) -> Estimate:
-    """Each cell on as many GPUs as it takes, packed side by side."""
+def _jobs(plan: Plan) -> list[list[CellSpec]]:
+    """Those of a queue: cells of a trunk in one."""
+    return together({cell.cell_id: cell.spec for cell in plan.cells}.values())
+
+
+def _on_cluster(plan: Plan, config: Config, side_by_side: SideBySide) -> Estimate:
+    """Each cell on as many GPUs as it takes, packed side by side; a queue's jobs, no more at once than it runs."""
+    assert config.hardware is not None
+    hardware, gpus, hour_price = config.hardware, config.gpus, config.gpu_hour_price
     one = gpu(hardware)
     layouts = {cell.cell_id: layout(cell.spec, one, gpus, cell.trained_steps) for cell in plan.cells}
     cluster = Cluster(hardware, gpus, one.hour_price if hour_price is None else hour_price, layouts)
+    packed, at_once, limit = list(layouts.values()), None, ""
+    if not side_by_side.here:
+        packed = [_one_after_another([layouts[spec.cell_id] for spec in job]) for job in _jobs(plan)]
+        at_once = side_by_side.cells
+        limit = f", {number(at_once, 'job')} at once" if at_once is not None else ""
     shares = [mfu(params(cell.spec.shape, cell.spec.seq_len, "all"), one.mfu) for cell in plan.cells]
     return Estimate(
         {cell_id: found.seconds for cell_id, found in layouts.items()},
-        packed_s(list(layouts.values()), gpus),
+        packed_s(packed, gpus, at_once),
         1,
-        f"{gpus} x {hardware} at {min(shares):.0%} to {max(shares):.0%} of its bf16 peak by size, packed side by side",
+        f"{gpus} x {hardware} at {min(shares):.0%} to {max(shares):.0%} of its bf16 peak by size, packed side by "
+        f"side{limit}",
         cluster,
     )
+
+
+def _one_after_another(layouts: Sequence[Layout]) -> Layout:
+    """Of a job of several cells: the most GPUs that one has, and the seconds of all on them."""
+    widest = max(layouts, key=lambda one: one.gpus)
+    return replace(widest, seconds=sum(one.gpus * one.seconds for one in layouts) / widest.gpus)
 
 
 class _Trials:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
@@ -13,6 +14,19 @@ from scaling_runs.config import Config
 TRAIN_HERE = ("BasicLauncher", "JoblibLauncher")
 
 
+@dataclass(frozen=True)
+class SideBySide:
+    """How many cells a launcher has in training at the same time."""
+
+    cells: int | None
+    """None for as many as there are."""
+    here: bool = True
+    """On this machine, of whose cores or GPUs no more can be. Elsewhere a trunk's cells are one job of a queue."""
+
+
+ONE_BY_ONE = SideBySide(1)
+
+
 def require_detaching(config: Config, launcher: Launcher) -> None:
     """UserError where a sweep is to be left to a launcher that trains in processes of its own."""
     if config.detach and not getattr(launcher, "detaches", False):
@@ -20,6 +34,13 @@ def require_detaching(config: Config, launcher: Launcher) -> None:
             "detach=true leaves the cells to a cluster's queue, which this launcher has none of; add "
             "hydra/launcher=slurm, or leave it out"
         )
+
+
+def side_by_side(launcher: DictConfig) -> SideBySide:
+    """Of a launcher of this config. UserError where its number is none."""
+    if "at_once" in launcher:
+        return SideBySide(launcher.at_once, here=False)
+    return SideBySide(cells_at_once(launcher))
 
 
 def cells_at_once(launcher: DictConfig) -> int:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
 
 from scaling_runs.hardware import GPUS_A_NODE
 from scaling_runs.layout import Layout
 
 
-def packed_s(layouts: list[Layout], gpus: int) -> float:
-    """Seconds until the last cell ends on `gpus`, whole nodes but for the last one.
+def ends_s(seconds: Iterable[float], at_once: int) -> float:
+    """When the last of cells, begun in this order, ends: whoever is free takes the next."""
+    free = [0.0] * at_once
+    for one in seconds:
+        heapq.heapreplace(free, free[0] + one)
+    return max(free)
+
+
+def packed_s(layouts: Sequence[Layout], gpus: int, at_once: int | None = None) -> float:
+    """Seconds until the last cell ends on `gpus`, whole nodes but for the last one, with `at_once` cells at most.
 
     Whenever GPUs are free the cell starts that wants the most of them, the longest of those. A cell of a node or
     less lies within one, a larger one on whole nodes.
@@ -23,7 +32,11 @@ def packed_s(layouts: list[Layout], gpus: int) -> float:
     ends: list[tuple[float, int, dict[int, int]]] = []
     while any(waiting.values()) or ends:
         for count in sorted(waiting, reverse=True):
-            while waiting[count] and (taken := _place(free, count)) is not None:
+            while (
+                waiting[count]
+                and (at_once is None or len(ends) < at_once)
+                and (taken := _place(free, count)) is not None
+            ):
                 for node, share in taken.items():
                     free[node] -= share
                 order += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -118,6 +118,14 @@ def left_of(plan: Plan, finished: Collection[str], states: Mapping[str, Collecti
     """The cells that are not `finished`, as `states` of trunks let them go on; what is wrong with them stays said."""
     open_cells = tuple(cell for cell in plan.cells if cell.cell_id not in finished)
     return on_trunks(Plan(plan.name, open_cells, ()), states)
+
+
+def together(specs: Iterable[CellSpec]) -> list[list[CellSpec]]:
+    """Those of one trunk, which trained one after another never wait for each other; any other by itself."""
+    groups: dict[str, list[CellSpec]] = defaultdict(list)
+    for spec in specs:
+        groups[spec.trunk_id if spec.trunk_steps else spec.cell_id].append(spec)
+    return list(groups.values())
 
 
 def launch_order(plan: Plan, cell_s: Mapping[str, float]) -> list[Cell]:

@@ -13,6 +13,7 @@ from scaling_runs.data.config import BYTES
 from scaling_runs.data.prepare import find_prepared, prepare
 from scaling_runs.data.tokens import BYTE_SEPARATOR
 from scaling_runs.estimate import Estimate, estimate_plan
+from scaling_runs.launchers import ONE_BY_ONE, SideBySide
 from scaling_runs.places import require_place
 from scaling_runs.plan import CorpusSize, Plan, plan_single, plan_sweep, require_law
 from scaling_runs.precision import chosen_precision
@@ -30,8 +31,8 @@ class TimedPlan:
     estimate: Estimate
 
 
-def make_plan(config: Config, side_by_side: int = 1) -> TimedPlan:
-    """The plan of a sweep, of its first round where it is adaptive, or of one cell; timed for `side_by_side` at once.
+def make_plan(config: Config, side_by_side: SideBySide = ONE_BY_ONE) -> TimedPlan:
+    """The plan of a sweep, of its first round where it is adaptive, or of one cell; timed for cells `side_by_side`.
 
     UserError where no plan can be made, or its results not be kept.
     """
@@ -47,8 +48,8 @@ def make_plan(config: Config, side_by_side: int = 1) -> TimedPlan:
     return found
 
 
-def time_plan(plan: Plan, corpus: CorpusSize, config: Config, side_by_side: int) -> TimedPlan:
-    """`plan` with rank 0's estimate of its time, for `side_by_side` cells at once, and of what its cluster lacks.
+def time_plan(plan: Plan, corpus: CorpusSize, config: Config, side_by_side: SideBySide) -> TimedPlan:
+    """`plan` with rank 0's estimate of its time, for cells `side_by_side`, and of what its cluster lacks.
 
     UserError where that is memory, and not a dry run.
     """
@@ -62,7 +63,7 @@ def time_plan(plan: Plan, corpus: CorpusSize, config: Config, side_by_side: int)
     return TimedPlan(plan, corpus, estimate)
 
 
-def _planned(config: Config, corpus: CorpusSize, side_by_side: int) -> Plan:
+def _planned(config: Config, corpus: CorpusSize, side_by_side: SideBySide) -> Plan:
     """All cells in one precision: the one that is asked for, a GPU's bf16, or what suits this CPU."""
     adaptive = config.sweep is not None and config.sweep.planner == "adaptive"
     planner = plan_single if config.sweep is None else plan_first_round if adaptive else plan_sweep
@@ -70,15 +71,11 @@ def _planned(config: Config, corpus: CorpusSize, side_by_side: int) -> Plan:
     def plan_in(precision: Precision) -> Plan:
         return planner(config, corpus, precision)
 
-    precision = config.precision or ("bf16" if _hardware(config) else None)
+    precision = config.precision or ("bf16" if config.hardware is not None else None)
     if precision is None:
         chosen = chosen_precision(config, plan_in, side_by_side) if rank() == 0 else None
         precision = from_rank_0(chosen)  # type: ignore[assignment]
     return plan_in(precision)  # type: ignore[arg-type]  # checked in Config
-
-
-def _hardware(config: Config) -> str | None:
-    return config.hardware if config.dry_run else None
 
 
 def _corpus_size(config: Config) -> CorpusSize:

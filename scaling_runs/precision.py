@@ -8,6 +8,7 @@ from models.native.library import kernels
 from scaling_runs.config import Config
 from scaling_runs.estimate import estimate_plan
 from scaling_runs.hardware import measured_matmul_flops_per_s
+from scaling_runs.launchers import SideBySide
 from scaling_runs.plan import Plan
 from scaling_runs.runtime import default_precision, world_size
 from scaling_runs.spec import Precision
@@ -19,7 +20,9 @@ MIN_PEAK_GAIN = 1.5
 """Products that gain less make no step that gains MIN_GAIN; where bf16 is slower by far, a trial would take long."""
 
 
-def chosen_precision(config: Config, plan_in: Callable[[Precision], Plan], side_by_side: int) -> Precision:
+def chosen_precision(
+    config: Config, plan_in: Callable[[Precision], Plan], side_by_side: SideBySide
+) -> Precision:
     """One precision for all cells of a plan, so that no valley has a step in it.
 
     bf16 on a GPU. On a CPU fp32, or bf16 where trials say that the whole plan takes 1/1.5 of the time in it at most.

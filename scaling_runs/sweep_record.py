@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from scaling_runs.cell import Cell
 from scaling_runs.files import read_json, write_json
 
 PLAN = "plan.json"
+NO_GPUS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,14 @@ class PlannedCell:
     spec_flops: int
     seconds: float
     """By the plan's estimate."""
+    gpus: int = 0
+    """On which it takes them; 0 where no hardware is named."""
 
 
-def write_plan(folder: Path, cells: Iterable[Cell], cell_s: Mapping[str, float]) -> None:
-    """In the order of `cells`; cell_s: seconds by cell id."""
+def write_plan(
+    folder: Path, cells: Iterable[Cell], cell_s: Mapping[str, float], gpus: Mapping[str, int] = NO_GPUS
+) -> None:
+    """In the order of `cells`; seconds and GPUs by cell id."""
     planned = [
         PlannedCell(
             cell.cell_id,
@@ -37,6 +43,7 @@ def write_plan(folder: Path, cells: Iterable[Cell], cell_s: Mapping[str, float])
             cell.trained_flops,
             cell.spec.flops,
             cell_s[cell.cell_id],
+            gpus.get(cell.cell_id, 0),
         )
         for cell in cells
     ]
@@ -46,8 +53,3 @@ def write_plan(folder: Path, cells: Iterable[Cell], cell_s: Mapping[str, float])
 def read_plan(folder: Path) -> list[PlannedCell]:
     """FileNotFoundError where no sweep has been planned there."""
     return [PlannedCell(**one) for one in read_json(folder / PLAN)]
-
-
-def seconds_of(folder: Path) -> dict[str, float]:
-    """By cell id."""
-    return {one.cell_id: one.seconds for one in read_plan(folder)}

@@ -15,6 +15,7 @@ from scaling_runs.cell import Cell
 from scaling_runs.conclusion import conclude, table_rows, to_csv
 from scaling_runs.config import Config
 from scaling_runs.files import write_text
+from scaling_runs.launchers import ONE_BY_ONE, SideBySide
 from scaling_runs.launching import Launch, record, train_all
 from scaling_runs.monitor import watching
 from scaling_runs.places import ONE_PROCESS, protocol, staged
@@ -33,8 +34,8 @@ from scaling_runs.store import Store
 from scaling_runs.sweep_record import write_plan
 
 
-def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
-    """`python launch.py sweep=NAME`: `launch` trains `side_by_side` cells at once.
+def run_sweep(config: Config, launch: Launch, side_by_side: SideBySide = ONE_BY_ONE) -> None:
+    """`python launch.py sweep=NAME`: `launch` trains cells `side_by_side`.
 
     Exits with 1 where a cell failed or no law came out, once all else is reported.
     """
@@ -44,7 +45,7 @@ def run_sweep(config: Config, launch: Launch, side_by_side: int = 1) -> None:
         raise UserError(
             f"cell={config.cell} is for one cell, and sweep={config.sweep.name} trains all of its own; leave one out"
         )
-    if protocol(config.store) == ONE_PROCESS and (side_by_side > 1 or world_size() > 1):
+    if protocol(config.store) == ONE_PROCESS and (side_by_side != ONE_BY_ONE or world_size() > 1):
         raise UserError(
             f"store '{config.store}' lives in one process, and cells are trained in others; add hydra/launcher=basic, "
             f"or name a store that all of them see"
@@ -108,10 +109,11 @@ class Training:
     config: Config
     store: Store
     launch: Launch
-    side_by_side: int
+    side_by_side: SideBySide
     planned: dict[str, Cell] = field(default_factory=dict)
     """All cells so far: of an adaptive sweep's rounds, and of an audit."""
     cell_s: dict[str, float] = field(default_factory=dict)
+    gpus: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, timed: TimedPlan) -> None:
         """Say what is planned, and train what of it is not finished."""
@@ -125,7 +127,9 @@ class Training:
             self.store.add_all([cell.spec for cell in plan.cells])
             self.planned.update((cell.cell_id, cell) for cell in plan.cells)
             self.cell_s.update(timed.estimate.cell_s)
-            write_plan(self.store.sweep_folder(plan.name), self.planned.values(), self.cell_s)
+            self.gpus.update(timed.estimate.gpus)
+            folder = self.store.sweep_folder(plan.name)
+            write_plan(folder, self.planned.values(), self.cell_s, self.gpus)
         wait_for_ranks()
         left = self._left(timed)
         still = {cell.cell_id: cell for cell in left.plan.cells}

@@ -20,12 +20,12 @@ class IsoflopSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from scaling_runs.config import typed
-        from scaling_runs.launchers import cells_at_once, require_detaching, require_gpus
+        from scaling_runs.launchers import require_detaching, require_gpus, side_by_side
 
         self.config = config
         self.settings = typed(config)  # before the launcher, which loads torch: what is wrong is told at once
         require_gpus(self.settings, config.hydra.launcher)
-        self.side_by_side = cells_at_once(config.hydra.launcher)
+        self.side_by_side = side_by_side(config.hydra.launcher)
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )

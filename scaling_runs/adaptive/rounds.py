@@ -12,6 +12,7 @@ from scaling_runs.adaptive.records import Decision, Observation, Request, Settin
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.files import read_json, write_json
+from scaling_runs.launchers import SideBySide
 from scaling_runs.numbers import number
 from scaling_runs.plan import Plan
 from scaling_runs.planning import TimedPlan, time_plan
@@ -36,7 +37,11 @@ def rule_of(settings: Settings) -> str:
 
 
 def train_rounds(
-    config: Config, first: TimedPlan, store: Store, train: Callable[[TimedPlan], None], side_by_side: int
+    config: Config,
+    first: TimedPlan,
+    store: Store,
+    train: Callable[[TimedPlan], None],
+    side_by_side: SideBySide,
 ) -> Plan:
     """All cells that the decisions ask for, trained by `train` where they are not finished; on every rank alike.
 

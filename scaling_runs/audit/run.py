@@ -14,6 +14,7 @@ from scaling_runs.audit.report import audit_to_dict, render_audit
 from scaling_runs.audit.study import Rows, study_audit
 from scaling_runs.config import Config
 from scaling_runs.files import write_json, write_text
+from scaling_runs.launchers import SideBySide
 from scaling_runs.numbers import duration
 from scaling_runs.planning import TimedPlan, time_plan
 from scaling_runs.report import cell_header, cell_line, say, totals
@@ -43,7 +44,7 @@ class TimedAudit:
         return line
 
 
-def make_audit(config: Config, sweep: TimedPlan, side_by_side: int) -> TimedAudit:
+def make_audit(config: Config, sweep: TimedPlan, side_by_side: SideBySide) -> TimedAudit:
     """The audit of a sweep. UserError where none can be made."""
     audit = choose_audit(config, sweep.plan, sweep.corpus)
     plan = time_plan(audit.plan(sweep.plan.name), sweep.corpus, config, side_by_side)

@@ -18,6 +18,7 @@ from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.estimate import estimate_plan
 from scaling_runs.hardware import GPUS, mfu, workers
+from scaling_runs.launchers import ONE_BY_ONE, SideBySide
 from scaling_runs.layout import cell_flops
 from scaling_runs.plan import Plan
 from scaling_runs.spec import CellSpec
@@ -55,7 +56,7 @@ def cell() -> Cell:
 def test_named_hardware_is_timed_by_its_peak_and_the_utilisation_of_its_size() -> None:
     """Truth: the closed form: FLOPs of training and of every evaluation over GPUs x peak x utilisation."""
     config, plan = config_of("sweep=isoflop_gpu"), plan_of("sweep=isoflop_gpu")
-    timed = estimate_plan(plan, config, 1)
+    timed = estimate_plan(plan, config, ONE_BY_ONE)
     assert timed.cluster is not None
     for cell in plan.cells:
         spec, gpus = cell.spec, timed.cluster.layouts[cell.cell_id].gpus
@@ -70,7 +71,7 @@ def test_named_hardware_is_timed_by_its_peak_and_the_utilisation_of_its_size() -
 def test_isoflop_gpu_is_a_node_in_a_day() -> None:
     """Truth: what the sweep is for: about 1e18 FLOPs a budget, 8 H100s, 24 hours; no cell waits for another's GPUs."""
     config, plan = config_of("sweep=isoflop_gpu"), plan_of("sweep=isoflop_gpu")
-    timed = estimate_plan(plan, config, 1)
+    timed = estimate_plan(plan, config, ONE_BY_ONE)
     assert plan.budgets[0] < 1e18 < plan.budgets[-1]
     assert timed.cluster is not None
     assert timed.cluster.gpus == 8
@@ -82,7 +83,7 @@ def test_llama_3s_grid_takes_the_gpu_hours_of_its_flops() -> None:
     """Truth: the ten budgets' FLOPs at the 38 to 43% that Llama 3 reports, which smaller models make a third more at
     most; and a plan costs what its GPU-hours cost, at the price that is given."""
     plan = plan_of("sweep=isoflop_llama3")
-    timed = estimate_plan(plan, config_of("sweep=isoflop_llama3", "gpu_hour_price=2"), 1)
+    timed = estimate_plan(plan, config_of("sweep=isoflop_llama3", "gpu_hour_price=2"), ONE_BY_ONE)
     assert timed.cluster is not None
     least_hours = plan.flops / (0.43 * 989e12) / 3600
     assert least_hours < timed.cluster.gpu_hours < 4 / 3 * least_hours
@@ -94,7 +95,7 @@ def test_llama_3s_grid_takes_the_gpu_hours_of_its_flops() -> None:
 def test_hardware_that_is_unknown_is_named_with_those_that_are() -> None:
     plan = plan_of("sweep=isoflop_gpu")
     with pytest.raises(UserError, match=r"hardware 'b300' is unknown; choose one of a100, h100, h200, b200"):
-        estimate_plan(plan, config_of("sweep=isoflop_gpu", "hardware=b300"), 1)
+        estimate_plan(plan, config_of("sweep=isoflop_gpu", "hardware=b300"), ONE_BY_ONE)
 
 
 @pytest.mark.parametrize("asked", [1, 2, 1000])
@@ -102,7 +103,7 @@ def test_every_cell_has_a_time_and_the_total_is_of_cells_side_by_side(config: Co
     """Truth: no schedule beats the sum over what the launcher starts, the machine has or the plan holds at once, nor
     the longest cell."""
     plan = plan_of("sweep=isoflop_tiny")
-    timed = estimate_plan(plan, config, asked)
+    timed = estimate_plan(plan, config, SideBySide(asked))
     assert timed.cell_s.keys() == {cell.cell_id for cell in plan.cells}
     assert min(timed.cell_s.values()) > 0
     at_once = min(asked, workers(), len(plan.cells))
@@ -111,8 +112,41 @@ def test_every_cell_has_a_time_and_the_total_is_of_cells_side_by_side(config: Co
     assert timed.total_s == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("at_once", [1, 3, 1000, None])
+def test_jobs_of_a_queue_run_side_by_side_as_it_lets_them_whatever_cores_this_machine_has(
+    config: Config, at_once: int | None
+) -> None:
+    """Truth: no schedule beats the longest job, a trunk's cells one after another, or the sum over the jobs at once;
+    and where there is a job at once for each, that of the longest is the whole."""
+    plan = plan_of("sweep=isoflop_tiny", "recipe=wsd")
+    timed = estimate_plan(plan, config, SideBySide(at_once, here=False))
+    job_s = [sum(timed.cell_s[cell.cell_id] for cell in trunk) for trunk in plan.trunks()]
+    assert timed.side_by_side == min(at_once or len(job_s), len(job_s))
+    assert timed.basis.endswith(f"{timed.side_by_side} job{'s' * (timed.side_by_side > 1)} side by side")
+    least_s = max(max(job_s), sum(job_s) / timed.side_by_side)
+    assert least_s <= timed.total_s * (1 + 1e-9) <= 2 * least_s
+    if at_once is None:
+        assert timed.total_s == pytest.approx(max(job_s))
+
+
+def test_a_cluster_runs_no_more_jobs_at_once_than_its_queue_lets() -> None:
+    """Truth: one job at once is the sum of all, of as many at once as there are GPUs the plan of the GPUs alone."""
+    config, plan = (
+        config_of("sweep=isoflop_gpu", "recipe=cosine"),
+        plan_of("sweep=isoflop_gpu", "recipe=cosine"),
+    )
+    by_gpus = estimate_plan(plan, config, ONE_BY_ONE)
+    one, eight, any_number = (
+        estimate_plan(plan, config, SideBySide(at_once, here=False)) for at_once in (1, 8, None)
+    )
+    assert one.total_s == pytest.approx(sum(one.cell_s.values()))
+    assert one.basis.endswith("packed side by side, 1 job at once")
+    assert eight.total_s == any_number.total_s == by_gpus.total_s
+    assert one.gpus == {cell.cell_id: 1 for cell in plan.cells}
+
+
 def test_a_cell_alone_takes_its_own_time(config: Config, cell: Cell) -> None:
-    timed = estimate_plan(Plan("one", (cell,), ()), config, 1)
+    timed = estimate_plan(Plan("one", (cell,), ()), config, ONE_BY_ONE)
     assert timed.side_by_side == 1
     assert timed.total_s == timed.cell_s[cell.cell_id]
 
@@ -120,7 +154,7 @@ def test_a_cell_alone_takes_its_own_time(config: Config, cell: Cell) -> None:
 def test_twice_the_steps_take_twice_the_time_of_training(config: Config, cell: Cell) -> None:
     """Truth: steps x a step's seconds, and evaluations that do not depend on the steps: three points on a line."""
     cells = tuple(longer(cell, times) for times in (1, 2, 3))
-    timed = estimate_plan(Plan("line", cells, ()), config, 1)
+    timed = estimate_plan(Plan("line", cells, ()), config, ONE_BY_ONE)
     once, twice, thrice = (timed.cell_s[c.cell_id] for c in cells)
     assert twice > once
     assert thrice - twice == pytest.approx(twice - once)
@@ -133,7 +167,7 @@ def test_a_shape_is_tried_once_however_many_cells_have_it(
     seeds = tuple(
         dataclasses.replace(cell, spec=dataclasses.replace(cell.spec, seed=seed)) for seed in range(4)
     )
-    estimate_plan(Plan("seeds", seeds, ()), in_folder(config, tmp_path), 1)
+    estimate_plan(Plan("seeds", seeds, ()), in_folder(config, tmp_path), ONE_BY_ONE)
     assert len(tried) == 1
 
 
@@ -142,16 +176,16 @@ def test_the_same_plan_is_tried_once_a_machine_and_again_where_something_that_ta
 ) -> None:
     """Truth: the number of trials, and that both plans are told the same seconds."""
     tried, plan, config = counted_trials(monkeypatch), Plan("one", (cell,), ()), in_folder(config, tmp_path)
-    first = estimate_plan(plan, config, 1)
-    assert estimate_plan(plan, config, 1) == first
+    first = estimate_plan(plan, config, ONE_BY_ONE)
+    assert estimate_plan(plan, config, ONE_BY_ONE) == first
     assert len(tried) == 1
-    estimate_plan(plan, dataclasses.replace(config, threads=2), 1)
+    estimate_plan(plan, dataclasses.replace(config, threads=2), ONE_BY_ONE)
     recipe = dataclasses.replace(cell.spec.recipe, batch_size=1)
     smaller = dataclasses.replace(cell, spec=dataclasses.replace(cell.spec, recipe=recipe))
-    estimate_plan(Plan("smaller", (smaller,), ()), config, 1)
+    estimate_plan(Plan("smaller", (smaller,), ()), config, ONE_BY_ONE)
     assert len(tried) == 3
     monkeypatch.setattr(trial_cache, "_machine", lambda: "another")
-    estimate_plan(plan, config, 1)
+    estimate_plan(plan, config, ONE_BY_ONE)
     assert len(tried) == 4
 
 
@@ -160,15 +194,17 @@ def test_a_file_of_trials_that_is_damaged_is_written_anew(
     config: Config, cell: Cell, tmp_path: Path, held: str
 ) -> None:
     (tmp_path / estimate.TRIALS).write_text(held)
-    timed = estimate_plan(Plan("one", (cell,), ()), in_folder(config, tmp_path), 1)
-    assert timed == estimate_plan(Plan("one", (cell,), ()), in_folder(config, tmp_path), 1)
+    timed = estimate_plan(Plan("one", (cell,), ()), in_folder(config, tmp_path), ONE_BY_ONE)
+    assert timed == estimate_plan(Plan("one", (cell,), ()), in_folder(config, tmp_path), ONE_BY_ONE)
 
 
 def test_where_no_trial_can_be_kept_a_plan_is_timed_all_the_same(
     config: Config, cell: Cell, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    assert estimate_plan(Plan("one", (cell,), ()), in_folder(config, tmp_path / "file"), 1).total_s > 0
+    assert (
+        estimate_plan(Plan("one", (cell,), ()), in_folder(config, tmp_path / "file"), ONE_BY_ONE).total_s > 0
+    )
 
 
 def test_estimating_leaves_threads_and_chance_as_they_were(config: Config, cell: Cell) -> None:
@@ -182,7 +218,7 @@ def test_estimating_leaves_threads_and_chance_as_they_were(config: Config, cell:
             torch.set_num_threads(threads)
             torch.manual_seed(0)
             np.random.seed(0)  # noqa: NPY002
-            estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(config, threads=2), 1)
+            estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(config, threads=2), ONE_BY_ONE)
             assert torch.get_num_threads() == threads
             assert (torch.rand(1), np.random.rand()) == expected  # noqa: NPY002
     finally:
@@ -199,7 +235,7 @@ def test_a_trial_that_fails_leaves_the_threads_too(
     monkeypatch.setattr(factory, "build_model", out_of_memory)
     alone = in_folder(dataclasses.replace(config, threads=before + 1), tmp_path)
     with pytest.raises(MemoryError):
-        estimate_plan(Plan("one", (cell,), ()), alone, 1)
+        estimate_plan(Plan("one", (cell,), ()), alone, ONE_BY_ONE)
     assert torch.get_num_threads() == before
 
 
@@ -216,7 +252,7 @@ def test_a_step_too_large_to_try_is_timed_by_the_peak_of_the_cells_own_threads(
     monkeypatch.setattr(estimate, "peak_flops_per_s", peak)
     monkeypatch.setattr(estimate, "TRIAL_MAX_STEP_FLOPS", 0)
     threads = torch.get_num_threads() + 1
-    timed = estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(config, threads=threads), 1)
+    timed = estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(config, threads=threads), ONE_BY_ONE)
     assert asked == [("cpu", "fp32", threads)]
     assert timed.total_s == pytest.approx(
         cell_flops(cell.spec, cell.spec.steps)

@@ -89,6 +89,12 @@ def test_cells_are_packed_as_by_hand(sizes: list[tuple[int, float]], gpus: int, 
     assert packed_s(cells(sizes), gpus) == expected
 
 
+def test_no_more_cells_run_at_once_than_are_let() -> None:
+    """Truth: schedules small enough to draw: room for eight, of which three or one may run."""
+    assert packed_s(cells([(1, 10.0)] * 8), 8, at_once=3) == 30.0
+    assert packed_s(cells([(8, 5.0), (1, 4.0), (1, 3.0)]), 16, at_once=1) == 12.0
+
+
 @given(
     st.lists(st.tuples(st.sampled_from([1, 2, 4, 8, 16, 32]), st.floats(0.1, 100)), min_size=1), st.integers()
 )

@@ -18,6 +18,7 @@ from fit.errors import UserError
 from scaling_runs import checkpoint, locks
 from scaling_runs.files import appending, read_json, whole_file, write_json, write_text
 from scaling_runs.job import run_cell
+from scaling_runs.launchers import SideBySide
 from scaling_runs.locks import Held, holding
 from scaling_runs.places import is_local, place, require_place, staged
 from scaling_runs.store import CellBusy, Store
@@ -210,7 +211,7 @@ def test_a_store_in_memory_is_refused_where_cells_have_processes_of_their_own() 
     """Truth: what one process keeps in memory no other sees."""
     config = config_of("sweep=isoflop_tiny", "store=memory://x")
     with pytest.raises(UserError, match=r"lives in one process.*hydra/launcher=basic"):
-        run_sweep(config, lambda cells: [None] * len(cells), side_by_side=2)
+        run_sweep(config, lambda cells: [None] * len(cells), side_by_side=SideBySide(2))
 
 
 @pytest.mark.parametrize(

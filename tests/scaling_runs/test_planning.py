@@ -108,6 +108,16 @@ def test_a_dry_run_of_a_data_set_that_is_not_here_takes_what_its_config_declares
     assert as_bytes.corpus.vocab_size == 257
 
 
+def test_what_is_planned_for_named_hardware_trains_in_its_precision_wherever_it_is_planned(
+    text: RealText, tmp_path: Path
+) -> None:
+    """Truth: the dry run's cells: a login node has no GPU, and the cluster that it submits to has."""
+    options = [*text.options, *CELL, "hardware=h100", f"store={tmp_path}"]
+    dry, real = (make_plan(config_of(*options, f"dry_run={dry}")).plan for dry in ("true", "false"))
+    assert {cell.spec.precision for cell in real.cells} == {"bf16"}
+    assert [cell.cell_id for cell in real.cells] == [cell.cell_id for cell in dry.cells]
+
+
 @pytest.mark.parametrize("store", ["file", "file/below"])
 def test_a_dry_run_tells_of_a_file_in_the_stores_place(
     text: RealText, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str

@@ -10,6 +10,7 @@ import pytest
 from scaling_runs import precision
 from scaling_runs.config import Config
 from scaling_runs.estimate import Estimate
+from scaling_runs.launchers import ONE_BY_ONE, SideBySide
 from scaling_runs.plan import Plan, plan_sweep
 from scaling_runs.precision import MIN_GAIN, chosen_precision
 from scaling_runs.spec import Precision
@@ -27,9 +28,9 @@ def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Seconds of a plan in each precision, on a CPU whose bf16 products are twice as fast."""
     seconds = {"fp32": 10.0, "bf16": 5.0}
 
-    def estimate(plan: Plan, config: Config, side_by_side: int) -> Estimate:
+    def estimate(plan: Plan, config: Config, side_by_side: SideBySide) -> Estimate:
         (name,) = {cell.spec.precision for cell in plan.cells}
-        return Estimate({}, seconds[name], side_by_side, "")
+        return Estimate({}, seconds[name], 1, "")
 
     monkeypatch.setattr(precision, "estimate_plan", estimate)
     monkeypatch.setattr(precision, "_has_bf16_products", lambda: True)
@@ -39,7 +40,7 @@ def speeds(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 
 
 def chosen(config: Config) -> Precision:
-    return chosen_precision(config, lambda name: plan_sweep(config, LOCAL_CORPUS, name), 1)
+    return chosen_precision(config, lambda name: plan_sweep(config, LOCAL_CORPUS, name), ONE_BY_ONE)
 
 
 def test_bf16_is_chosen_where_the_whole_plan_gains_enough_by_it(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from models.flops import train_flops_per_token
 from scaling_runs.estimate import Estimate, estimate_plan
+from scaling_runs.launchers import ONE_BY_ONE
 from scaling_runs.numbers import count, duration
 from scaling_runs.planning import TimedPlan
 from scaling_runs.problems import Problem
@@ -33,7 +34,7 @@ def test_a_plan_for_a_cluster_shows_each_cells_gpus_memory_and_cost_and_the_sum(
     """Truth: what the layouts hold, read back off the table; a cost is GPUs x hours x price."""
     config = config_of("sweep=isoflop_gpu", "gpu_hour_price=2", f"store={tmp_path}")
     plan = plan_of("sweep=isoflop_gpu")
-    estimate = estimate_plan(plan, config, 1)
+    estimate = estimate_plan(plan, config, ONE_BY_ONE)
     print_plan(TimedPlan(plan, LOCAL_CORPUS, estimate), config)
     said = capsys.readouterr().out
     assert estimate.cluster is not None

@@ -29,6 +29,10 @@ def test_a_plan_is_read_as_it_was_written(recorded: Store, plan: Plan) -> None:
     assert [(one.cell_id, one.flops, one.spec_flops) for one in found] == [
         (cell.cell_id, cell.trained_flops, cell.spec.flops) for cell in plan.cells
     ]
+    assert {one.gpus for one in found} == {0}
+    folder = recorded.sweep_folder("on-gpus")
+    write_plan(folder, plan.cells[:1], {plan.cells[0].cell_id: 1.0}, {plan.cells[0].cell_id: 8})
+    assert [(one.seconds, one.gpus) for one in read_plan(folder)] == [(1.0, 8)]
 
 
 def test_each_cell_counts_as_it_stands(recorded: Store, plan: Plan) -> None:

@@ -13,6 +13,7 @@ from scaling_runs.adaptive.cells import plan_first_round
 from scaling_runs.adaptive.rounds import DECISIONS, decisions_text, train_rounds
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
+from scaling_runs.launchers import ONE_BY_ONE
 from scaling_runs.plan import Plan
 from scaling_runs.planning import TimedPlan, time_plan
 from scaling_runs.store import Store
@@ -59,8 +60,8 @@ def bumpy(cell: Cell) -> float:
 def run(root: Path, trainer: Trainer, config: Config | None = None) -> tuple[Plan, list[dict[str, Any]]]:
     """The sweep, and the decisions that it wrote."""
     config = config or config_of(*OPTIONS)
-    first = time_plan(plan_first_round(config, LOCAL_CORPUS, "fp32"), LOCAL_CORPUS, config, 1)
-    plan = train_rounds(config, first, Store(root), trainer, 1)
+    first = time_plan(plan_first_round(config, LOCAL_CORPUS, "fp32"), LOCAL_CORPUS, config, ONE_BY_ONE)
+    plan = train_rounds(config, first, Store(root), trainer, ONE_BY_ONE)
     return plan, json.loads((root / "isoflop_small" / DECISIONS).read_text())
 
 
@@ -122,7 +123,7 @@ def test_where_a_cell_is_neither_finished_nor_failed_nothing_more_is_decided(
             finish(Store(tmp_path), cell)
 
     config = config_of(*OPTIONS)
-    first = time_plan(plan_first_round(config, LOCAL_CORPUS, "fp32"), LOCAL_CORPUS, config, 1)
-    plan = train_rounds(config, first, Store(tmp_path), all_but_one, 1)
+    first = time_plan(plan_first_round(config, LOCAL_CORPUS, "fp32"), LOCAL_CORPUS, config, ONE_BY_ONE)
+    plan = train_rounds(config, first, Store(tmp_path), all_but_one, ONE_BY_ONE)
     assert plan.cells == first.plan.cells
     assert f"['{plan.cells[0].cell_id}'] was not trained" in capsys.readouterr().out
