@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 
 from fit.errors import UserError
 from scaling_runs.files import whole_file
+from scaling_runs.gathering import is_shared_out, save_in_turn
 from scaling_runs.places import is_local
 from scaling_runs.sharding import shared_as
-from scaling_runs.gathering import is_shared_out, save_in_turn
 
 SAVE_EVERY_S = 20.0
 MAX_SAVE_SHARE = 0.02

@@ -23,6 +23,12 @@ LOSS_BYTES_A_LOGIT = 3 * FP32
 """Backward of cross-entropy: log-probabilities, their gradient and that of the logits, each (n, V) in fp32."""
 MOMENTS = {"adamw": 2, "muon": 1}
 """Of a matrix of a block; all else has AdamW's two."""
+PROCESS_BYTES = 1e9
+"""Python with torch and transformers loaded."""
+CUDA_BYTES = 4e9
+"""Of the machine's memory, what CUDA's libraries and compiled kernels take in a process: assumed, not measured."""
+CPU_EVAL_TOKENS = 2048
+"""Of one forward pass of an evaluation on a CPU, few enough for its cache."""
 
 
 @dataclass(frozen=True)
@@ -139,3 +145,22 @@ def saved_bytes_per_token(shape: Shape, number: int, autocast: bool) -> int:
     inputs = (3 + 2 if autocast else 2) * number * w
     attention = number * (2 * w + 2 * kv) + FP32 * shape.heads
     return norms + inputs + attention + 4 * number * m
+
+
+def host_memory(spec: CellSpec, gpus: int) -> float:
+    """Bytes of a machine's own memory that a cell takes there, on so many of its GPUs, or on its CPU where gpus is 0.
+
+    On a CPU that is the step itself, all of a batch at once, and a chunk of an evaluation. Beside GPUs it is a process
+    for each, and on one of the machines the checkpoint, which is gathered there.
+    """
+    if gpus == 0:
+        step = step_memory(
+            spec, 1, sharded=False, checkpointing=False, micro_batch=spec.recipe.batch_size
+        ).total
+        return PROCESS_BYTES + step + CPU_EVAL_TOKENS * LOSS_BYTES_A_LOGIT * spec.shape.vocab_size
+    return gpus * (PROCESS_BYTES + CUDA_BYTES) + checkpoint_bytes(spec)
+
+
+def checkpoint_bytes(spec: CellSpec) -> float:
+    """Weights and moments, in fp32."""
+    return FP32 * param_groups(spec.shape, spec.seq_len).all + _moment_bytes(spec)

@@ -21,6 +21,7 @@ from fit.errors import UserError
 from scaling_runs.errors import RankLost
 from scaling_runs.hardware import peak_flops_per_s
 from scaling_runs.locks import Held, holding
+from scaling_runs.memory import CPU_EVAL_TOKENS
 from scaling_runs.sharding import checkpoint_activations, is_sharded, shard
 from scaling_runs.spec import CellSpec
 
@@ -186,8 +187,8 @@ class Runtime:
 
     @property
     def eval_tokens(self) -> int:
-        """Tokens of one forward pass of an evaluation; on a CPU few enough for its cache."""
-        return 2048 if self.device == "cpu" else MICRO_BATCH_TOKENS
+        """Tokens of one forward pass of an evaluation."""
+        return CPU_EVAL_TOKENS if self.device == "cpu" else MICRO_BATCH_TOKENS
 
     def micro_batch(self, spec: CellSpec) -> int:
         """Sequences of one forward and backward pass on this rank."""

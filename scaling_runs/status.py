@@ -1,4 +1,4 @@
-"""How a sweep stands, read off its store by whoever asks: no plan is made, no data opened, no torch loaded."""
+"""How a sweep stands, by its store and by Slurm, for whoever asks: no plan is made, no data opened, no torch loaded."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fit.errors import UserError
 from scaling_runs.numbers import duration
+from scaling_runs.slurm.standing import slurm_lines
 from scaling_runs.store import CellFolder, Status, Store
 from scaling_runs.sweep_record import PlannedCell, read_plan
 
@@ -45,8 +46,8 @@ def _standing(folder: CellFolder, cell: PlannedCell) -> Standing:
     return Standing(cell, "running" if folder.busy() else "waiting", share)
 
 
-def render(name: str, found: Sequence[Standing]) -> str:
-    """What `python -m scaling_runs status` prints."""
+def render(name: str, found: Sequence[Standing], of_slurm: Sequence[str] = ()) -> str:
+    """What `python -m scaling_runs status` prints; `of_slurm`: lines that say what Slurm holds."""
     counts = Counter(one.status for one in found)
     flops = sum(one.cell.flops for one in found)
     done = sum(one.share * one.cell.flops for one in found)
@@ -58,7 +59,7 @@ def render(name: str, found: Sequence[Standing]) -> str:
     if left_s:
         at_once = max(1, counts["running"])
         first += f"; about {duration(left_s / at_once)} left, {at_once} at once, by the plan's estimate"
-    lines = [first]
+    lines = [first, *of_slurm]
     for status in ("running", "failed"):
         of_status = [one for one in found if one.status == status]
         lines += [f"  {status}: {_line(one)}" for one in of_status[:MOST_LINES]]
@@ -70,9 +71,12 @@ def render(name: str, found: Sequence[Standing]) -> str:
 
 
 def _line(one: Standing) -> str:
-    cell = one.cell
-    what = f"{cell.budget:.3g} FLOPs, {cell.shape}, seed {cell.seed}, cell {cell.cell_id}"
+    what = _name(one.cell)
     return f"{what}: {one.reason}" if one.reason else f"{what}: {one.share:.0%}"
+
+
+def _name(cell: PlannedCell) -> str:
+    return f"{cell.budget:.3g} FLOPs, {cell.shape}, seed {cell.seed}, cell {cell.cell_id}"
 
 
 def status_of(sweep: str, store: str) -> str:
@@ -85,7 +89,9 @@ def status_of(sweep: str, store: str) -> str:
             f"sweep '{sweep}' is not in the store '{store}'{_there(root.root)}; start it with launch.py "
             f"sweep={sweep}, or name its store by store=FOLDER"
         ) from None
-    return render(sweep, standings(root, cells))
+    found = standings(root, cells)
+    open_cells = {one.cell.cell_id: _name(one.cell) for one in found if one.status in ("running", "waiting")}
+    return render(sweep, found, slurm_lines(root.sweep_folder(sweep), open_cells))
 
 
 def _there(root: Path) -> str:

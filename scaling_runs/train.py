@@ -18,7 +18,7 @@ from scaling_runs.checkpoint import Progress, SaveClock, load_checkpoint, save_c
 from scaling_runs.data import BatchReader, Corpus, open_batches, validation_windows
 from scaling_runs.meter import Meter, finite
 from scaling_runs.optim import build_optimizers, set_lr
-from scaling_runs.runtime import Runtime
+from scaling_runs.runtime import Runtime, wait_for_ranks
 from scaling_runs.sharding import fill, whole
 from scaling_runs.spec import CellSpec
 from scaling_runs.stopping import Preempted, asked
@@ -100,6 +100,7 @@ def train_cell(
                     saves.saved(started_at)
             if stop_is_due(runtime, meter.due(progress.step)):
                 trainee.save(folder.checkpoint, meter.unread(progress), batches)
+                wait_for_ranks()  # torchrun ends the others, and the one that writes, as soon as one has ended
                 raise Preempted
             if branch.asks_for(progress.step):
                 trainee.save(trunk.state(progress.step), _as_trunk(progress, folder, runtime), batches)

@@ -41,7 +41,9 @@ class SlurmLauncherConfig:
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
-    gpus: int = 0
+    gpus: int | None = None
+    gpus_a_node: int = 8
+    gpu_type: str | None = None
     memory_gb: int | None = None
     at_once: int | None = None
     max_minutes: int = 1440

@@ -1,13 +1,48 @@
-"""Slurm's own commands: what is submitted, and which jobs it still has. No accounting (sacct) is needed."""
+"""Slurm's own commands: what is submitted, and which jobs it has. No accounting (sacct) is needed."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from fit.errors import UserError
 
 ANSWERS_WITHIN_S = 60
+ENDED = (
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "REVOKED",
+    "TIMEOUT",
+)
+"""States in which a job is over. For some minutes (MinJobAge) Slurm knows it still."""
+JobKey = tuple[int, int]
+"""Array and number."""
+
+
+class NoAnswer(UserError):
+    """Slurm may have done what it was asked for, and did not say so."""
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """What Slurm says of a job."""
+
+    state: str
+    """Such as PENDING or RUNNING."""
+    reason: str
+    """Why it does not run, such as Resources."""
+
+    @property
+    def living(self) -> bool:
+        return self.state not in ENDED
 
 
 def require_slurm() -> None:
@@ -20,10 +55,8 @@ def require_slurm() -> None:
 
 
 def submit(script: str) -> int:
-    """The array's job id. UserError, with Slurm's words, where it is refused."""
-    done = subprocess.run(
-        ["sbatch", "--parsable"], input=script, capture_output=True, text=True, timeout=ANSWERS_WITHIN_S
-    )
+    """The array's job id. UserError, with Slurm's words, where it is refused; NoAnswer where it may not be."""
+    done = _asked(["sbatch", "--parsable"], given=script)
     if done.returncode != 0:
         raise UserError(
             f"Slurm refuses the jobs: {_words(done.stderr)}; check hydra.launcher.partition and the like"
@@ -31,29 +64,75 @@ def submit(script: str) -> int:
     return int(done.stdout.strip().partition(";")[0])
 
 
-def living(job_ids: set[int]) -> dict[tuple[int, int], str]:
-    """Of these arrays, the jobs that Slurm still has: (array, number) -> state, such as PENDING or RUNNING."""
-    if not job_ids:
+def array_named(name: str) -> int | None:
+    """The id of the array that was submitted by this name; None where Slurm has none, or no longer."""
+    rows = _squeue(f"--name={name}", "--format=%F")
+    return int(rows[0]) if rows else None
+
+
+def jobs_of(arrays: Collection[int]) -> dict[JobKey, QueuedJob]:
+    """Of these arrays, the jobs that Slurm has or had some minutes ago."""
+    if not arrays:
         return {}
-    done = subprocess.run(
-        [
-            "squeue",
-            "--noheader",
-            "--array",
-            "--format=%F %K %T",
-            "--jobs",
-            ",".join(map(str, sorted(job_ids))),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=ANSWERS_WITHIN_S,
+    rows = _squeue("--array", "--format=%F|%K|%T|%r", f"--jobs={','.join(map(str, sorted(arrays)))}")
+    fields = (row.split("|", 3) for row in rows)
+    return {
+        (int(array), int(number)): QueuedJob(state, reason)
+        for array, number, state, reason in fields
+        if number.isdecimal()
+    }
+
+
+def living(arrays: Collection[int]) -> set[JobKey]:
+    """Of these arrays, the jobs that wait, run or end at this moment."""
+    return {key for key, job in jobs_of(arrays).items() if job.living}
+
+
+def ends_of(jobs: Collection[JobKey], held: Mapping[JobKey, QueuedJob]) -> dict[JobKey, str]:
+    """The last state of each of `jobs` that is over: what Slurm still holds of it, else what its accounting says.
+
+    None of those that it has forgotten, where there is no accounting.
+    """
+    known = {key: held[key].state for key in jobs if key in held and not held[key].living}
+    forgotten = {key for key in jobs if key not in held}
+    accounts = _accounts({array for array, _ in forgotten})
+    return known | {key: accounts[key] for key in forgotten if key in accounts}
+
+
+def _accounts(arrays: Collection[int]) -> dict[JobKey, str]:
+    if not arrays or shutil.which("sacct") is None:
+        return {}
+    ids = ",".join(map(str, sorted(arrays)))
+    done = _asked(
+        ["sacct", "--allocations", "--noheader", "--parsable2", "--format=JobID,State", f"--jobs={ids}"]
     )
+    ends = {}
+    for row in done.stdout.splitlines():
+        job, _, state = row.partition("|")
+        array, _, number = job.partition("_")
+        if number.isdecimal() and state:
+            ends[int(array), int(number)] = state.split()[0]  # CANCELLED by 1000
+    return ends
+
+
+def _squeue(*options: str) -> list[str]:
+    """Its rows. UserError where it has none to give."""
+    done = _asked(["squeue", "--noheader", "--states=all", *options])
     if done.returncode != 0 and "Invalid job id" not in done.stderr:
         raise UserError(
             f"Slurm does not say which jobs it has: {_words(done.stderr)}; run the same command again"
         )
-    rows = (line.split() for line in done.stdout.splitlines())
-    return {(int(array), int(number)): state for array, number, state in rows if number.isdecimal()}
+    return done.stdout.splitlines()
+
+
+def _asked(command: list[str], given: str | None = None) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, input=given, capture_output=True, text=True, timeout=ANSWERS_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        raise NoAnswer(
+            f"Slurm's {command[0]} has not answered within {ANSWERS_WITHIN_S} s; run the same command again, which "
+            f"submits no job twice"
+        ) from None
 
 
 def _words(stderr: str) -> str:

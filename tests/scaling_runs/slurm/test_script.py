@@ -11,72 +11,109 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from fit.errors import UserError
-from scaling_runs.slurm.options import SlurmOptions, header, minutes_for
-from scaling_runs.slurm.script import script
+from scaling_runs.slurm.resources import Resources
+from scaling_runs.slurm.script import Submission, header, script
 from scaling_runs.stopping import EXIT_CODE
+from tests.scaling_runs.slurm.conftest import PLAIN
 
-PLAIN = SlurmOptions(None, None, None, 0, None, None, 1440, (), ())
+ONE_CORE = Resources(nodes=1, gpus=0, memory_gb=None, minutes=10)
 
 
-@given(st.lists(st.floats(0, 1e5), min_size=1, max_size=5), st.integers(1, 1000))
-def test_a_job_asks_for_its_cells_time_twice_and_their_starts_but_for_no_more_than_it_may(
-    seconds: list[float], most: int
-) -> None:
-    """Truth: two minutes a start, twice the estimates, and the minute in which it is told to end."""
-    minutes = minutes_for(seconds, dataclasses.replace(PLAIN, max_minutes=most))
-    wanted_s = 120 * len(seconds) + 2 * sum(seconds) + 60
-    assert minutes == most or 60 * (minutes - 1) <= wanted_s <= 60 * minutes
-    assert minutes <= most
+def submission(resources: Resources = ONE_CORE, **changes: object) -> Submission:
+    """Three jobs of a cell each."""
+    jobs = [[["train", str(number)]] for number in range(3)]
+    return dataclasses.replace(Submission("name", "log", jobs, resources, None), **changes)  # type: ignore[arg-type]
 
 
 def test_a_header_holds_what_was_asked_for_and_nothing_else() -> None:
     """Truth: sbatch's own names."""
-    full = SlurmOptions("p", "a", "q", 2, 64, 8, 60, ("--constraint=a100",), ())
-    lines = header("name", "log", jobs=3, minutes=60, threads=4, options=full)
-    for line in (
-        "--array=0-2%8",
-        "--time=60",
-        "--cpus-per-task=8",
-        "--gpus-per-node=2",
-        "--mem=64G",
-        "--partition=p",
-        "--account=a",
-        "--qos=q",
-        "--signal=B:USR2@60",
-        "--requeue",
-        "--constraint=a100",
-    ):
-        assert f"#SBATCH {line}" in lines
-    plain = "\n".join(header("name", "log", jobs=1, minutes=1, threads=1, options=PLAIN))
-    assert not any(name in plain for name in ("gpus", "mem", "partition", "account", "qos", "%"))
+    options = dataclasses.replace(
+        PLAIN, partition="p", account="a", qos="q", gpu_type="a100", flags=("--constraint=fast",)
+    )
+    asked = submission(Resources(2, 4, 64, 60), at_once=2, after=(7, 8))
+    lines = header(asked, threads=3, options=options)
+    assert lines == [
+        f"#SBATCH {line}"
+        for line in (
+            "--job-name=name",
+            "--output=log",
+            "--open-mode=append",
+            "--array=0-2%2",
+            "--dependency=afterany:7:8",
+            "--time=60",
+            "--nodes=2",
+            "--ntasks-per-node=1",
+            "--cpus-per-task=12",
+            "--gpus-per-node=a100:4",
+            "--mem=64G",
+            "--partition=p",
+            "--account=a",
+            "--qos=q",
+            "--signal=B:USR2@60",
+            "--requeue",
+            "--constraint=fast",
+        )
+    ]
+    plain = "\n".join(header(submission(Resources(1, 0, None, 1, warn_s=30)), threads=1, options=PLAIN))
+    assert not any(
+        name in plain for name in ("gpus", "mem", "partition", "account", "qos", "%", "dependency")
+    )
     assert "--signal=B:USR2@30" in plain
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"gpus": -1}, "gpus is -1"),
-        ({"at_once": 0}, "at_once is 0"),
-        ({"memory_gb": 0}, "memory_gb is 0"),
-        ({"max_minutes": 0}, "max_minutes is 0"),
-        ({"flags": ("constraint=a100",)}, "flags holds 'constraint=a100'"),
-    ],
+    "resources", [ONE_CORE, Resources(1, 1, 8, 60), Resources(1, 8, 8, 60), Resources(2, 8, 8, 60)]
 )
-def test_options_that_no_job_can_have_are_refused(changes: dict[str, object], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        dataclasses.replace(PLAIN, **changes)  # type: ignore[arg-type]
+def test_a_cell_of_several_ranks_is_started_by_srun_and_any_other_by_itself(resources: Resources) -> None:
+    """Truth: one rank, and more than one; bash finds no fault in either."""
+    text = script(submission(resources), 1, PLAIN)
+    assert ("srun" in text) == (resources.nodes * resources.gpus > 1)
+    assert f"    train {'on_ranks ' * (resources.nodes * resources.gpus > 1)}train 2\n" in text
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+
+
+def test_each_node_of_a_cell_runs_torchrun_which_meets_the_others_at_the_first_host(tmp_path: Path) -> None:
+    """Truth: what a program in Python's place is told on each of two nodes that an srun of four lines starts."""
+    notes = tmp_path / "notes"
+    _executable(tmp_path / "scontrol", "[ $1 = show ] && printf 'first\\nsecond\\n'\n")
+    _executable(tmp_path / "hear", f'echo "$SLURM_PROCID: $*" >> {notes}\n')
+    srun = (
+        'echo "srun $1 $2 $3 $4 $5" >> notes\n'
+        "shift 5\n"
+        'for SLURM_PROCID in 0 1; do export SLURM_PROCID; "$@"; done\n'
+    ).replace("notes", str(notes))
+    _executable(tmp_path / "srun", srun)
+    jobs = [[[str(tmp_path / "hear"), "launch.py", "cell='1 2'"]]]
+    text = script(submission(Resources(2, 8, None, 60), jobs=jobs), 3, PLAIN)
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SLURM_ARRAY_TASK_ID": "0",
+        "SLURM_JOB_ID": "31234",
+        "SLURM_JOB_NODELIST": "whatever",
+        "SLURM_CPUS_PER_TASK": "24",
+    }
+    subprocess.run(["bash", "-c", text], env=environment, check=True, stdout=subprocess.DEVNULL)
+    told = (
+        "-m torch.distributed.run --nnodes=2 --nproc-per-node=8 --rdzv-backend=c10d --rdzv-endpoint=first:16234 "
+        "--rdzv-id=31234 --rdzv-conf=is_host={is_host},read_timeout=600 launch.py cell='1 2'"
+    )
+    assert notes.read_text().splitlines() == [
+        "srun --nodes=2 --ntasks=2 --ntasks-per-node=1 --cpus-per-task=24 --kill-on-bad-exit=1",
+        f"0: {told.format(is_host='true')}",
+        f"1: {told.format(is_host='false')}",
+    ]
+
+
+def _executable(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}")
+    path.chmod(0o755)
 
 
 def run(tmp_path: Path, commands: list[list[str]], tell_after_s: float | None = None) -> tuple[int, str]:
     """(exit code, what was noted): the job of an array's place 1, told to end after a while."""
-    scontrol = tmp_path / "scontrol"
-    scontrol.write_text(f'#!/bin/sh\necho "scontrol $*" >> {tmp_path}/notes\nexit 1\n')
-    scontrol.chmod(0o755)
-    text = script("name", "log", [[["false"]], commands], 10, 1, PLAIN)
+    _executable(tmp_path / "scontrol", f'echo "scontrol $*" >> {tmp_path}/notes\nexit 1\n')
+    text = script(submission(jobs=[[["false"]], commands]), 1, PLAIN)
     environment = {
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
         "SLURM_ARRAY_JOB_ID": "7",
@@ -119,3 +156,16 @@ def test_a_job_that_is_told_to_end_tells_its_cell_and_goes_back_into_the_queue(t
     )
     commands = [[sys.executable, "-c", cell], note(tmp_path, "second")]
     assert run(tmp_path, commands, tell_after_s=0) == (0, "saved\nscontrol requeue 7_1\n")
+
+
+def test_a_cell_that_does_not_listen_yet_is_told_again(tmp_path: Path) -> None:
+    """Truth: a cell that ignores the signal, as ranks do while they import, until after the first has come."""
+    cell = (
+        "import pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGUSR2, signal.SIG_IGN)\n"
+        f"pathlib.Path({str(tmp_path / 'ready')!r}).touch()\n"
+        "time.sleep(1)\n"
+        f"signal.signal(signal.SIGUSR2, lambda *_: sys.exit({EXIT_CODE}))\n"
+        "time.sleep(20)\n"
+    )
+    assert run(tmp_path, [[sys.executable, "-c", cell]], tell_after_s=0) == (0, "scontrol requeue 7_1\n")

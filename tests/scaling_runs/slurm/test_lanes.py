@@ -1,0 +1,74 @@
+"""A limit of jobs at once that several arrays share."""
+
+from __future__ import annotations
+
+import heapq
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scaling_runs.slurm.lanes import Lane, lanes
+
+ARRAYS = st.lists(st.tuples(st.integers(1, 30), st.floats(1, 1e5)), min_size=1, max_size=12)
+
+
+def most_at_once(found: list[Lane], jobs: list[int]) -> int:
+    """Jobs that run at the same time at most, where each of a lane's arrays begins when the last of the one before it
+    has ended, and every job takes a while of its own."""
+    moments: list[tuple[float, int]] = []
+    for lane in found:
+        begin = 0.0
+        for array in lane.arrays:
+            free = [begin] * lane.at_once
+            for number in range(jobs[array]):
+                start = heapq.heappop(free)
+                end = start + 1 + (7 * number + array) % 5
+                heapq.heappush(free, end)
+                moments += [(start, 1), (end, -1)]
+            begin = max(free)
+    running = most = 0
+    for _, change in sorted(moments):
+        running += change
+        most = max(most, running)
+    return most
+
+
+@given(ARRAYS, st.integers(1, 40))
+def test_never_more_than_the_limit_run_and_every_array_runs_once(
+    arrays: list[tuple[int, float]], at_once: int
+) -> None:
+    """Truth: a simulated queue, and the arrays' places."""
+    jobs, work_s = [count for count, _ in arrays], [work for _, work in arrays]
+    found = lanes(jobs, work_s, at_once)
+    assert sorted(place for lane in found for place in lane.arrays) == list(range(len(arrays)))
+    assert min(lane.at_once for lane in found) >= 1
+    assert most_at_once(found, jobs) <= at_once
+
+
+@given(ARRAYS, st.integers(1, 40))
+def test_no_part_of_the_limit_is_left_unused_while_an_array_could_use_it(
+    arrays: list[tuple[int, float]], at_once: int
+) -> None:
+    """Truth: either the limit is given away in full, or every array has as much as it has jobs."""
+    jobs, work_s = [count for count, _ in arrays], [work for _, work in arrays]
+    found = lanes(jobs, work_s, at_once)
+    given_away = sum(lane.at_once for lane in found)
+    assert given_away == min(at_once, sum(jobs)) or len(arrays) > at_once == given_away
+
+
+@pytest.mark.parametrize(
+    ("jobs", "work_s", "at_once", "expected"),
+    [
+        ([10], [100.0], 4, [Lane(4, (0,))]),
+        ([10, 10], [300.0, 100.0], 4, [Lane(3, (0,)), Lane(1, (1,))]),
+        ([2, 10], [300.0, 100.0], 6, [Lane(2, (0,)), Lane(4, (1,))]),
+        ([5, 5, 5], [10.0, 30.0, 20.0], 1, [Lane(1, (1, 2, 0))]),
+        ([5, 5, 5], [10.0, 30.0, 20.0], 2, [Lane(1, (1,)), Lane(1, (2, 0))]),
+    ],
+)
+def test_shares_are_as_by_hand(
+    jobs: list[int], work_s: list[float], at_once: int, expected: list[Lane]
+) -> None:
+    """Truth: shares by work, no array with more than its jobs; the longest first where some have to wait."""
+    assert lanes(jobs, work_s, at_once) == expected
