@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from fit.columns import derive, find_columns, floats, run_numbers
 from fit.errors import UserError
-from fit.sources import read_source
+from fit.sources import is_url, local_name, read_source
 from fit.sources.files import read_file, table_file
 from fit.sources.rows import Rows
 
@@ -43,16 +43,16 @@ class Curve:
 def load_curves(source: str | Path, columns: Mapping[str, str] | None = None) -> tuple[Curve, ...]:
     """The curves of a sweep's folder, or of a source of `fit.sources` with one row a (run, step).
 
-    A sweep's folder: its runs.csv names the cells, whose metrics.jsonl lie in `cells` beside the folder. There the
-    loss is that on a part of the validation set, which every evaluation has; the final loss on all of it is on
-    another set of windows and would bend the curve. A cell that failed has a curve as far as it came, if at all.
+    A sweep's folder, here or at a URL: its runs.csv names the cells, whose metrics.jsonl lie in `cells` beside the
+    folder. There the loss is that on a part of the validation set, which every evaluation has; the final loss on all
+    of it is on another set of windows and would bend the curve. A cell that failed has a curve as far as it came, if
+    at all.
 
     A table: columns `run_id`, `loss` and two of `flops`, `params` and `tokens`, mapped by `columns` and with the third
     derived as in `load_runs`. Records without a loss are no evaluations and are passed over, and with them a run that
     has no other. UserError where nothing is left, or a value can't be used.
     """
-    cells = cells_folder(source)
-    rows = read_source(source) if cells is None else _cell_records(Path(source), cells)
+    rows = _records(local_name(source))
     found = find_columns(rows, columns or {}, MAPPED_BY)
     if "run_id" not in found:
         raise UserError(
@@ -85,15 +85,34 @@ def _curve(run_id: str, values: Mapping[str, np.ndarray], chosen: np.ndarray) ->
 
 
 def cells_folder(source: str | Path) -> Path | None:
-    """Where the records of a sweep's cells lie; None where `source` is no folder."""
-    return Path(source).parent / "cells" if str(source) and Path(source).is_dir() else None
+    """Where the records of a sweep's cells lie; None where `source` is no folder of this machine."""
+    text = local_name(source)
+    return Path(text).parent / "cells" if text and Path(text).is_dir() else None
 
 
-def _cell_records(folder: Path, cells: Path) -> Rows:
-    """A row an evaluation of a cell of the sweep."""
+def _records(source: str) -> Rows:
+    """A row a record, of a table or of a sweep's cells."""
+    if is_url(source):
+        from fit.sources.urls import find, read_table
+
+        found = find(source)
+        table = read_table(found)
+        if not found.is_folder:
+            return table
+        return _cell_records(
+            found.url, table, f"{found.url}/../cells", lambda name: found.read(f"../cells/{name}")
+        )
+    cells = cells_folder(source)
+    if cells is None:
+        return read_source(source)
+    table = read_file(table_file(source))
+    return _cell_records(source, table, str(cells), lambda name: (cells / name).read_bytes())
+
+
+def _cell_records(folder: str, table: Rows, cells: str, read: Callable[[str], bytes]) -> Rows:
+    """A row an evaluation of a cell of the sweep; `read` gives a file of `cells`, where their folders lie."""
     import pandas as pd
 
-    table = read_file(table_file(folder))
     for column in ("run_id", "params"):
         if column not in table.frame:
             raise UserError(
@@ -103,7 +122,7 @@ def _cell_records(folder: Path, cells: Path) -> Rows:
     records = [
         {"run_id": str(run_id), "params": size, **record}
         for run_id, size in zip(table.frame["run_id"], params, strict=True)
-        for record in _evaluations(cells / str(run_id) / "metrics.jsonl")
+        for record in _evaluations(cells, f"{run_id}/metrics.jsonl", read)
     ]
     if not records:
         raise UserError(
@@ -111,15 +130,17 @@ def _cell_records(folder: Path, cells: Path) -> Rows:
             f"was trained"
         )
     frame: pd.DataFrame = pd.DataFrame(records)
-    return Rows(str(folder), frame, "run")
+    return Rows(folder, frame, "run")
 
 
-def _evaluations(path: Path) -> list[dict[str, Any]]:
+def _evaluations(cells: str, file: str, read: Callable[[str], bytes]) -> list[dict[str, Any]]:
     """Less a last line that a kill cut short; none without the file."""
-    if not path.exists():
+    try:
+        lines = read(file).decode().split("\n")[:-1]
+    except (FileNotFoundError, NotADirectoryError):
         return []
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
             losses = {name: record[name] for name in (PROBE, FINAL) if name in record}
@@ -128,7 +149,8 @@ def _evaluations(path: Path) -> list[dict[str, Any]]:
                 found.append(place | losses)
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"'{path}' line {number} is no record of a cell ({type(error).__name__}: {error}); train the cell again"
+                f"'{cells}/{file}' line {number} is no record of a cell ({type(error).__name__}: {error}); train the "
+                f"cell again"
             ) from None
     name = PROBE if any(PROBE in record for record in found) else FINAL
     return [

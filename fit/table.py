@@ -78,7 +78,8 @@ class RunTable:
 def load_runs(
     source: str | Path, columns: Mapping[str, str] | None = None, options: SourceOptions | None = None
 ) -> RunTable:
-    """The runs of a CSV or parquet file, a sweep's folder, wandb:ENTITY/PROJECT or hf:OWNER/DATASET[:CONFIG].
+    """The runs of a CSV or parquet file or a sweep's folder, here or at a URL, of wandb:ENTITY/PROJECT or of
+    hf:OWNER/DATASET[:CONFIG].
 
     `columns` maps `flops`, `params`, `tokens`, `loss`, `budget` and others of `fit.columns` to a column of another
     name. One of the first three may be missing: it follows from C = 6·N·D (Kaplan et al., arXiv 2001.08361, eq. 2.1),

@@ -1,7 +1,8 @@
-"""Where run tables come from: files, a sweep's folder, W&B, the Hugging Face hub; each gives rows, not yet named."""
+"""Where run tables come from: files, a sweep's folder, URLs, W&B, the Hugging Face hub; each gives rows, unnamed."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from fit.sources.rows import Rows
 WANDB = "wandb:"
 HUB = "hf:"
 DEFAULT_SPLIT = "train"
+FILE = "file://"
+URL = re.compile(r"[a-z][a-z0-9+.-]*(::[^/]*)?://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,13 @@ class SourceOptions:
 
 
 def read_source(source: str | Path, options: SourceOptions | None = None) -> Rows:
-    """The rows of `source`: a CSV or parquet file, a sweep's folder, wandb:ENTITY/PROJECT, hf:OWNER/DATASET[:CONFIG].
+    """The rows of `source`: a CSV or parquet file or a sweep's folder, here or at a URL that fsspec reads,
+    wandb:ENTITY/PROJECT, or hf:OWNER/DATASET[:CONFIG].
 
     UserError, in one sentence, where there is no such source, it can't be reached or it has no rows; and where an
     option is for a source of another kind.
     """
-    text, options = str(source), options or SourceOptions()
+    text, options = local_name(source), options or SourceOptions()
     if options.wandb_filter is not None and not text.startswith(WANDB):
         raise UserError(
             f"--wandb-filter is for a source {WANDB}ENTITY/PROJECT, and '{text}' is none; leave it out"
@@ -46,9 +50,23 @@ def read_source(source: str | Path, options: SourceOptions | None = None) -> Row
         from fit.sources.hub import read_hub
 
         return read_hub(text.removeprefix(HUB), options.split or DEFAULT_SPLIT)
+    if is_url(text):
+        from fit.sources.urls import find, read_table
+
+        return read_table(find(text))
     from fit.sources.files import read_file, table_file
 
     return read_file(table_file(text))
+
+
+def local_name(source: str | Path) -> str:
+    """`source`, less a file:// before the name of what is here."""
+    return str(source).removeprefix(FILE)
+
+
+def is_url(text: str) -> bool:
+    """Whether `text` names a place for fsspec to look at."""
+    return URL.match(text) is not None
 
 
 def local_source(source: str | Path) -> Path | None:
@@ -58,8 +76,8 @@ def local_source(source: str | Path) -> Path | None:
     """
     from fit.sources.files import table_file
 
-    text = str(source)
-    if text.startswith(WANDB):
+    text = local_name(source)
+    if text.startswith(WANDB) or is_url(text):
         return None
     if text.startswith(HUB):
         path = Path(text.removeprefix(HUB).partition(":")[0])

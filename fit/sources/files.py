@@ -11,7 +11,7 @@ import lzma
 import re
 import warnings
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from fit.errors import UserError
 from fit.sources.rows import Rows
@@ -27,6 +27,8 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
 }
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 DECIMAL_COMMA, DECIMAL_POINT = re.compile(r"\d,\d"), re.compile(r"\d\.\d")
+RUNS = "runs.csv"
+"""A sweep's table, in its folder."""
 
 
 def table_file(source: str | Path) -> Path:
@@ -35,11 +37,11 @@ def table_file(source: str | Path) -> Path:
         raise UserError("the run table's name is empty; give a CSV or parquet file, or a sweep's folder")
     path = Path(source)
     if path.is_dir():
-        if not (path / "runs.csv").exists():
+        if not (path / RUNS).exists():
             raise UserError(
-                f"folder '{path}' holds no runs.csv; give a sweep's folder, or a CSV or parquet file"
+                f"folder '{path}' holds no {RUNS}; give a sweep's folder, or a CSV or parquet file"
             )
-        return path / "runs.csv"
+        return path / RUNS
     if not path.exists():
         raise UserError(f"'{path}' does not exist; give a CSV or parquet file, or a sweep's folder")
     return path
@@ -47,31 +49,43 @@ def table_file(source: str | Path) -> Path:
 
 def read_file(path: Path) -> Rows:
     """The rows of a parquet file, or of a CSV. UserError where it can't be read, or has none."""
-    import pandas as pd
-
-    parquet = path.suffix.lower() in PARQUET
     try:
         content = path.read_bytes()  # once, for a pipe has no second time
-        parquet = parquet or content.startswith(PARQUET_MAGIC)
+    except OSError as error:
+        raise _unreadable(str(path), path.suffix.lower() in PARQUET, error) from None
+    return rows_of(str(path), content)
+
+
+def rows_of(name: str, content: bytes) -> Rows:
+    """The rows of a file of this name and content, as `read_file` has them."""
+    import pandas as pd
+
+    suffix = PurePosixPath(name).suffix.lower()
+    parquet = suffix in PARQUET or content.startswith(PARQUET_MAGIC)
+    try:
         if parquet:
-            rows = Rows(str(path), pd.read_parquet(io.BytesIO(content)), "row")
+            rows = Rows(name, pd.read_parquet(io.BytesIO(content)), "row")
         else:
-            rows = _read_csv(path, _text(content, path.suffix.lower()))
+            rows = _read_csv(name, _text(content, suffix))
     except UserError:
         raise
     except pd.errors.EmptyDataError:
-        raise UserError(f"'{path}' is empty; a run table has a header and a row a run") from None
-    except Exception as error:  # pandas, pyarrow, the system and what unpacks: each raises its own
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"'{path}' can't be read as {'parquet' if parquet else 'CSV'}: {what}") from None
+        raise UserError(f"'{name}' is empty; a run table has a header and a row a run") from None
+    except Exception as error:  # pandas, pyarrow and what unpacks: each raises its own
+        raise _unreadable(name, parquet, error) from None
     frame = rows.frame
     if frame.empty:
-        raise UserError(f"'{path}' has a header and no rows; a run table has a row a run")
-    if any(name is not None for name in frame.index.names):
+        raise UserError(f"'{name}' has a header and no rows; a run table has a row a run")
+    if any(index is not None for index in frame.index.names):
         # parquet keeps an index apart from the columns; it may be one that we need
         frame = frame.reset_index()
-    frame.columns = [one_line(str(name).strip()) for name in frame.columns]
+    frame.columns = [one_line(str(column).strip()) for column in frame.columns]
     return Rows(rows.name, frame.reset_index(drop=True), rows.place, rows.lines, rows.notes)
+
+
+def _unreadable(name: str, parquet: bool, error: Exception) -> UserError:
+    what = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return UserError(f"'{name}' can't be read as {'parquet' if parquet else 'CSV'}: {what}")
 
 
 def _text(content: bytes, suffix: str) -> str:
@@ -88,7 +102,7 @@ def _text(content: bytes, suffix: str) -> str:
         ) from None
 
 
-def _read_csv(path: Path, text: str) -> Rows:
+def _read_csv(name: str, text: str) -> Rows:
     """Without pandas's guess that a surplus field is an index, which would shift every column by one."""
     import pandas as pd
 
@@ -109,7 +123,7 @@ def _read_csv(path: Path, text: str) -> Rows:
             )
         except pd.errors.ParserWarning:
             raise UserError(
-                f"'{path}' has rows with more fields than its header, at {SEPARATORS[separator]} between two; give "
+                f"'{name}' has rows with more fields than its header, at {SEPARATORS[separator]} between two; give "
                 f"each column a name"
             ) from None
     notes = []
@@ -118,7 +132,7 @@ def _read_csv(path: Path, text: str) -> Rows:
     if comma:
         notes.append("a comma is taken for the decimal sign, as in 3,14")
     lines = _lines(text, separator, len(frame))
-    return Rows(str(path), frame, "row" if lines is None else "line", lines or (), tuple(notes))
+    return Rows(name, frame, "row" if lines is None else "line", lines or (), tuple(notes))
 
 
 def _lines(text: str, separator: str, rows: int) -> tuple[int, ...] | None:

@@ -14,7 +14,9 @@ def add(verbs: Any) -> None:
     verb = verbs.add_parser("compare", help="two experiments, and whether their laws differ")
     for name in ("first", "second"):
         verb.add_argument(
-            name, metavar="A" if name == "first" else "B", help="a CSV or parquet file, or a sweep's folder"
+            name,
+            metavar="A" if name == "first" else "B",
+            help="a CSV or parquet file, or a sweep's folder, here or at a URL",
         )
     verb.add_argument(
         "--flops",

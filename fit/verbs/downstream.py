@@ -12,7 +12,7 @@ from fit.verbs.arguments import nonnegative, number, place, print_notes
 def add(verbs: Any) -> None:
     """Declare the verb and its options."""
     verb = verbs.add_parser("downstream", help="a task's accuracy by loss, and at a budget")
-    verb.add_argument("table", metavar="TABLE", help="a CSV or parquet file, a row a model")
+    verb.add_argument("table", metavar="TABLE", help="a CSV or parquet file, here or at a URL, a row a model")
     verb.add_argument("--loss", default="loss", metavar="COLUMN", help="nats; 'loss' where not given")
     verb.add_argument("--accuracy", default="accuracy", metavar="COLUMN", help="'accuracy' where not given")
     verb.add_argument(

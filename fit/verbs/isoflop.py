@@ -16,7 +16,8 @@ def add(verbs: Any) -> None:
     verb.add_argument(
         "source",
         metavar="SOURCE",
-        help="a CSV or parquet file, a sweep's folder, wandb:ENTITY/PROJECT or hf:OWNER/DATASET[:CONFIG]",
+        help="a CSV or parquet file, a sweep's folder, either of them at a URL (s3://…), wandb:ENTITY/PROJECT or "
+        "hf:OWNER/DATASET[:CONFIG]",
     )
     verb.add_argument(
         "--predict", type=number, nargs="+", default=[], metavar="FLOPS", help="optima at these budgets too"
