@@ -27,3 +27,7 @@ class RankFailed(RankLost):
             f"rank {rank} has failed in cell {cell_id}, and the other ranks end with it ({kind}{reason}); its "
             f"failure.json has the traceback; run the same command again to go on from the checkpoints",
         )
+
+
+class StoreLost(UserError):
+    """A store at a URL is away for too long; no fault of the cell in the works, and nothing can be written of it."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from fit.errors import UserError
-from scaling_runs.places import is_local
+from scaling_runs.places import is_local, send
 
 
 @contextmanager
@@ -23,11 +22,10 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     a URL, where an object is whole or not there, it is sent when the body has ended.
     """
     if not is_local(path):
-        with tempfile.TemporaryFile() as file:
-            yield file
-            file.seek(0)
-            with path.open("wb") as target:
-                shutil.copyfileobj(file, target)
+        with tempfile.NamedTemporaryFile() as local:
+            yield cast(BinaryIO, local)
+            local.flush()
+            send(Path(local.name), path)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

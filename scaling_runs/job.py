@@ -15,7 +15,7 @@ from scaling_runs.checkpoint import DamagedCheckpoint
 from scaling_runs.config import Config
 from scaling_runs.cores import machine_folder, own_cores
 from scaling_runs.data import Corpus, load_corpus
-from scaling_runs.errors import RankFailed, RankLost
+from scaling_runs.errors import RankFailed, RankLost, StoreLost
 from scaling_runs.meter import CellFailed
 from scaling_runs.placement import placed
 from scaling_runs.planning import make_plan
@@ -98,7 +98,7 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
                 train = partial(train_cell, spec, corpus, folder, trunk, runtime, observe)
                 result = _without_damaged(trunk, spec, runtime, train)
             row = result_row(spec, corpus, result, runtime)
-        except RankLost:
+        except (RankLost, StoreLost):
             raise  # which is no failure of the cell
         except Exception as error:
             alone = runtime.world_size > 1 and not isinstance(error, MET_BY_ALL)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from fit.errors import UserError
 from scaling_runs.cell import Cell
-from scaling_runs.errors import RankLost
+from scaling_runs.errors import RankLost, StoreLost
 from scaling_runs.runtime import from_rank_0, rank, world_size
 from scaling_runs.store import CellBusy, CellFolder, Store
 
@@ -44,7 +44,7 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
                     record(store.cell(cell_id), error)
             ended.update(batch)
         except UserError:
-            raise  # nobody's cell is to blame: the launcher can't do as it is told, or another rank is lost
+            raise  # no cell is to blame: the launcher can't do as it is told, or a rank or the store is lost
         except Exception as error:  # each launcher has its own way to say that a worker died
             in_the_works = [
                 cell_id for cell_id in batch if _begun_since(store.cell(cell_id), attempts[cell_id])
@@ -75,9 +75,9 @@ def _begun_since(cell: CellFolder, attempt: int | None) -> bool:
 def record(cell: CellFolder, error: BaseException | None) -> None:
     """Write what a launcher says went wrong, unless the cell's own process did, or the cell is another process's.
 
-    Raises RankLost, with which no other cell can be trained.
+    Raises RankLost and StoreLost, with which no other cell can be trained.
     """
-    if isinstance(error, RankLost):
+    if isinstance(error, (RankLost, StoreLost)):
         raise error
     if error is not None and not isinstance(error, CellBusy) and cell.failure() is None and rank() == 0:
         cell.write_failure(str(error) or type(error).__name__)

@@ -3,7 +3,9 @@
 A file lock goes with its process. An object store has none, so there a lease is an object that only one can create
 (fsspec's exclusive mode; on S3 a conditional write), which its holder renews and which lapses where it no longer does.
 Each lease has a number, and a lapsed one is taken over by creating the next: of two that try, one fails. A holder that
-comes too late to renew its own ends as by Ctrl-C, for another may have the cell by then.
+comes too late to renew its own ends, for another may have the cell by then.
+
+Both hold the name of their holder, for whoever is refused.
 """
 
 from __future__ import annotations
@@ -15,12 +17,16 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
+from scaling_runs.errors import StoreLost
+from scaling_runs.outages import impatient, riding_out
 from scaling_runs.places import is_local
 
 LEASE_S = 120.0
@@ -28,8 +34,39 @@ LEASE_S = 120.0
 RENEW_EVERY_S = 20.0
 
 
+@dataclass(frozen=True)
+class Holder:
+    """A process that has a lock."""
+
+    host: str
+    pid: int
+    since: float
+    """Seconds since 1970, by its own clock."""
+
+    @classmethod
+    def this(cls) -> Holder:
+        return cls(socket.gethostname(), os.getpid(), time.time())
+
+    @classmethod
+    def of(cls, text: str) -> Holder | None:
+        """The holder that a lock's content names; None where it names none."""
+        try:
+            content = json.loads(text)
+            return cls(str(content["host"]), int(content["pid"]), float(content["since"]))
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def __str__(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"process {self.pid} on {self.host}, since {since}"
+
+
 class Held(Exception):
-    """Another has it."""
+    """Another has it; `holder` says who, where that is known."""
+
+    def __init__(self, path: Path, holder: Holder | None = None) -> None:
+        super().__init__(str(path))
+        self.holder = holder
 
 
 @contextmanager
@@ -44,67 +81,113 @@ def holding(path: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise Held(str(path)) from None
+        raise Held(path, _named_in(path)) from None
     try:
+        _sign(path)
         yield
     finally:
         lock.release()
 
 
+def _sign(path: Path) -> None:
+    """Name this process in its lock, whose file stays the same.
+
+    What else is written there is left: on a file system without locks filelock puts a mark of its own into the file.
+    """
+    text = path.read_text(errors="replace")
+    if not text or Holder.of(text):
+        path.write_text(json.dumps(asdict(Holder.this())))
+
+
+def _named_in(path: Path) -> Holder | None:
+    try:
+        return Holder.of(path.read_text(errors="replace"))
+    except OSError:  # it is only for a message
+        return None
+
+
 @contextmanager
 def _lease(path: Path) -> Iterator[None]:
-    mine = _create(path)
+    mine, content = _create(path)
     ended, lost = threading.Event(), threading.Event()
 
     def renew() -> None:
         renewed_at = time.time()
         while not ended.wait(RENEW_EVERY_S):
+            asked_at = time.time()
+            if asked_at - renewed_at <= LEASE_S:
+                with suppress(Exception), impatient():  # a store that is away for a moment is asked again
+                    mine.write_text(_dated(content))
+                    renewed_at = asked_at
             if time.time() - renewed_at > LEASE_S:  # this process slept, or the store was away
                 lost.set()
                 _thread.interrupt_main()
                 return
-            with suppress(Exception):  # a store that is away for a moment is asked again
-                mine.write_text(_content())
-                renewed_at = time.time()
 
     renewing = threading.Thread(target=renew, daemon=True)
     renewing.start()
     try:
         yield
+    except StoreLost:
+        lost.set()  # it can't be given back, and lapses
+        raise
+    except KeyboardInterrupt:
+        if not lost.is_set():
+            raise
+        raise StoreLost(
+            f"lease {mine} could not be renewed for {LEASE_S:g} s, and another process may have taken it over; run the "
+            f"same command again to go on from the last checkpoints"
+        ) from None
     finally:
         ended.set()
-        renewing.join()
+        if not lost.is_set():
+            renewing.join()
         if not lost.is_set():
             mine.unlink(missing_ok=True)
 
 
-def _create(path: Path) -> Path:
-    """The lease's own object. Held where there is one that has not lapsed, or another was quicker.
+def _create(path: Path) -> tuple[Path, dict[str, Any]]:
+    """The lease's own object, and what is in it. Held where there is one that has not lapsed, or another was quicker.
 
     What was listed may be another's by the time that the own one is there, so it is looked at once more: of two that
     hold a lease for a moment, the later sees the earlier, and gives its own back.
     """
     before = _leases(path)
-    if any(not _lapsed(lease) for lease in before.values()):
-        raise Held(str(path))
+    _require_lapsed(path, before.values())
     mine = path.with_name(f"{path.name}.{max(before, default=0) + 1}")
+    content = asdict(Holder.this()) | {"mark": uuid.uuid4().hex}
     try:
-        with mine.open("xb") as file:
-            file.write(_content().encode())
-    except FileExistsError:
-        raise Held(str(path)) from None
+        riding_out(mine, lambda: _write_first(mine, content))
+    except FileExistsError:  # it may be our own, whose creation was not answered for
+        there = mine.read_text()
+        if content["mark"] not in there:
+            raise Held(path, Holder.of(there)) from None
     others = [lease for lease in _leases(path).values() if lease.name != mine.name]
-    if any(not _lapsed(lease) for lease in others):
+    try:
+        _require_lapsed(path, others)
+    except Held:
         mine.unlink(missing_ok=True)
-        raise Held(str(path))
+        raise
     for lease in others:
         lease.unlink(missing_ok=True)
-    return mine
+    return mine, content
+
+
+def _write_first(mine: Path, content: dict[str, Any]) -> None:
+    """Create the object. FileExistsError where there is one."""
+    with mine.open("xb") as file:
+        file.write(_dated(content).encode())
 
 
 def _leases(path: Path) -> dict[int, Path]:
     """Those that there are, by number."""
     return {int(one.name.rpartition(".")[2]): one for one in path.parent.glob(f"{path.name}.*")}
+
+
+def _require_lapsed(path: Path, leases: Iterable[Path]) -> None:
+    for lease in leases:
+        if not _lapsed(lease):
+            raise Held(path, _named_in(lease))
 
 
 def _lapsed(lease: Path) -> bool:
@@ -116,6 +199,6 @@ def _lapsed(lease: Path) -> bool:
         return True  # given back since it was listed
 
 
-def _content() -> str:
-    owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-    return json.dumps({"owner": owner, "until": time.time() + LEASE_S})
+def _dated(content: dict[str, Any]) -> str:
+    """What is in a lease that is renewed now."""
+    return json.dumps(content | {"until": time.time() + LEASE_S})

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from scaling_runs.cell import Cell
+from scaling_runs.errors import StoreLost
 from scaling_runs.numbers import duration
+from scaling_runs.outages import impatient
 from scaling_runs.runtime import rank
 from scaling_runs.store import Store
 
@@ -73,7 +75,7 @@ class _Watch:
             disable=not sys.stderr.isatty(),
             dynamic_ncols=True,
         )
-        with bar:
+        with bar, impatient():
             look_s = 0.0
             while not self.stop.wait(max(LOOK_EVERY_S, look_s / MAX_LOOK_SHARE)):
                 started = time.monotonic()
@@ -96,26 +98,36 @@ class _Watch:
     def look(self) -> list[_Ended]:
         """Cells that ended since the last look."""
         ended = []
-        for cell_id, cell in list(self.open.items()):
-            folder = self.store.cell(cell_id)
-            status = folder.status()
-            if status == "waiting":
-                continue
-            # before the result: a cell that ends drops its progress
-            self.begun[cell_id] = folder.progress_flops(spared=cell.spec.flops - cell.trained_flops)
-            result, failed_at = folder.result(), folder.failed_at()
-            if result is not None:
-                outcome = f"loss {result['loss']:.4f} in {duration(result['wall_s'])}"
-                self.ended_flops += cell.trained_flops
-            elif failed_at is not None and failed_at != self.failed_before[cell_id]:
-                outcome = f"failed: {_first_line(folder.failure())}"
-                self.ended_flops += self.begun[cell_id]
-                self.total -= cell.trained_flops - self.begun[cell_id]
-            else:
-                continue
-            del self.open[cell_id], self.begun[cell_id]
-            ended.append(_Ended(cell, len(self.cells) - len(self.open), outcome, failed=result is None))
+        for cell in list(self.open.values()):
+            try:
+                one = self._look_at(cell)
+            except StoreLost:  # whoever trains says so
+                break
+            if one is not None:
+                ended.append(one)
         return ended
+
+    def _look_at(self, cell: Cell) -> _Ended | None:
+        """How it ended, where it did."""
+        cell_id = cell.cell_id
+        folder = self.store.cell(cell_id)
+        status = folder.status()
+        if status == "waiting":
+            return None
+        # before the result: a cell that ends drops its progress
+        self.begun[cell_id] = folder.progress_flops(spared=cell.spec.flops - cell.trained_flops)
+        result, failed_at = folder.result(), folder.failed_at()
+        if result is not None:
+            outcome = f"loss {result['loss']:.4f} in {duration(result['wall_s'])}"
+            self.ended_flops += cell.trained_flops
+        elif failed_at is not None and failed_at != self.failed_before[cell_id]:
+            outcome = f"failed: {_first_line(folder.failure())}"
+            self.ended_flops += self.begun[cell_id]
+            self.total -= cell.trained_flops - self.begun[cell_id]
+        else:
+            return None
+        del self.open[cell_id], self.begun[cell_id]
+        return _Ended(cell, len(self.cells) - len(self.open), outcome, failed=result is None)
 
     def line(self, ended: _Ended) -> str:
         cell = ended.cell

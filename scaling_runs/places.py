@@ -8,7 +8,6 @@ and figure of a sweep, which are made in a local folder and sent (`staged`).
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -16,14 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from fit.errors import UserError
+from fit.errors import UserError, reason_of
+from fit.sources.urls import answer_within
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "s3": {
-        "config_kwargs": {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 3}},
-    },
-}
-"""Of a protocol's file system, beside what fsspec's own configuration says: a host that is not there is soon told."""
+OPTIONS: dict[str, dict[str, Any]] = {"s3": {"config_kwargs": {"retries": {"max_attempts": 2}}}}
+"""Of a protocol's file system, beside what fsspec's own configuration says."""
+ANSWERS_WITHIN_S = 20.0
+"""Before anything is trained, a store that says nothing for so long is told."""
 ONE_PROCESS = "memory"
 
 
@@ -34,16 +32,31 @@ def protocol(url: str) -> str:
 
 def place(url: str) -> Path:
     """The folder or URL as a path. UserError where what reads such a URL is not installed, or nothing does."""
+    path = _impatient_place(url)
+    if is_local(path):
+        return path
+    from scaling_runs.patient_path import PatientPath
+
+    return cast(Path, PatientPath._from_upath(cast(Any, path)))
+
+
+def _impatient_place(url: str) -> Path:
+    """As `place`, but a store that is away is told at once, by an error of its client's own."""
     kind = protocol(url)
     if kind in ("", "file", "local"):
         return Path(url.partition("://")[2] if kind else url)
     try:
         from upath import UPath
 
+        if kind == "s3":
+            from fsspec import register_implementation
+
+            from scaling_runs.s3 import PromptS3
+
+            register_implementation(kind, PromptS3, clobber=True)
         # listings of a moment ago are no answer to what is done
         path = UPath(url, use_listings_cache=False, **OPTIONS.get(kind, {}))
-        path.fs.protocol  # noqa: B018 - the file system's own package is imported here
-        return cast(Path, path)
+        path.fs  # noqa: B018 - the file system's own package is imported here
     except ImportError as error:
         raise UserError(
             f"store '{url}' needs a package that is not installed ({error}); pip install universal_pathlib and, for "
@@ -53,6 +66,7 @@ def place(url: str) -> Path:
         raise UserError(
             f"store '{url}' can't be understood ({error}); give a folder or a URL of fsspec"
         ) from None
+    return cast(Path, path)
 
 
 def is_local(path: Path) -> bool:
@@ -66,31 +80,45 @@ def names_in(folder: Path) -> set[str]:
 
 def require_place(url: str, *, writable: bool) -> None:
     """UserError where a store can't be reached, or with `writable` not be written to; a folder is made then."""
-    root = place(url)
-    if is_local(root):
-        there = next(path for path in (root, *root.parents) if path.exists())
-        if not there.is_dir():
-            raise UserError(
-                f"store '{url}' can't be made, or written to ('{there}' is a file); choose another folder"
-            )
+    root = _impatient_place(url)
     try:
-        if not writable:
-            root.exists()
-            return
         if is_local(root):
-            root.mkdir(parents=True, exist_ok=True)  # a bucket is not ours to make
-        probe = root / f".probe-{uuid.uuid4().hex}"
-        probe.write_bytes(b"")
-        probe.unlink()
+            _require_folder(root, writable)
+        else:
+            answer_within(ANSWERS_WITHIN_S, lambda: _ask(root, writable))
     except Exception as error:  # each protocol's client has errors of its own
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0] or type(error).__name__
         if is_local(root):
             raise UserError(
-                f"store '{url}' can't be made, or written to ({reason}); choose another folder"
+                f"store '{url}' can't be made, or written to ({reason_of(error)}); choose another folder"
             ) from error
         raise UserError(
-            f"store '{url}' can't be reached, or written to ({reason}); check its name, endpoint and credentials"
+            f"store '{url}' can't be reached, or written to ({reason_of(error)}); check its name, endpoint and "
+            f"credentials"
         ) from error
+
+
+def _require_folder(root: Path, writable: bool) -> None:
+    there = next(path for path in (root, *root.parents) if path.exists())
+    if not there.is_dir():
+        raise OSError(f"'{there}' is a file")
+    if writable:
+        root.mkdir(parents=True, exist_ok=True)
+        _probe(root)
+
+
+def _ask(root: Path, writable: bool) -> None:
+    """Any question that needs the credentials; a bucket is not ours to make."""
+    (root / "cells").exists()
+    if writable:
+        _probe(root)
+
+
+def _probe(root: Path) -> None:
+    probe = root / f".probe-{uuid.uuid4().hex}"
+    probe.write_bytes(b"there")
+    if probe.read_bytes() != b"there":
+        raise OSError("what is written there is not what is read")
+    probe.unlink()
 
 
 @contextmanager
@@ -110,7 +138,11 @@ def staged(folder: Path) -> Iterator[Path]:
         finally:
             after = {path.name for path in local.iterdir() if path.is_file()}
             for name in after:
-                with (local / name).open("rb") as source, (folder / name).open("wb") as target:
-                    shutil.copyfileobj(source, target)
+                send(local / name, folder / name)
             for name in before - after:
                 (folder / name).unlink()
+
+
+def send(local: Path, path: Path) -> None:
+    """Make a file of this machine the object at a URL, whole or not at all."""
+    cast(Any, path).send(local)

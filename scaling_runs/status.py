@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fit.errors import UserError
 from scaling_runs.numbers import duration
+from scaling_runs.places import is_local, require_place
 from scaling_runs.slurm.standing import slurm_lines
 from scaling_runs.store import CellFolder, Status, Store
 from scaling_runs.sweep_record import PlannedCell, read_plan
@@ -27,6 +29,8 @@ class Standing:
     """Of its FLOPs that are spent."""
     reason: str = ""
     """Why it failed."""
+    again: str = ""
+    """Of one that runs, where it went on from, if this is not its first attempt."""
 
 
 def standings(store: Store, cells: Sequence[PlannedCell]) -> list[Standing]:
@@ -43,7 +47,13 @@ def _standing(folder: CellFolder, cell: PlannedCell) -> Standing:
     share = folder.progress_flops(spared=cell.spec_flops - cell.flops) / cell.flops
     if status == "failed":
         return Standing(cell, status, share, (folder.failure() or "no reason is recorded").splitlines()[0])
-    return Standing(cell, "running" if folder.busy() else "waiting", share)
+    if not folder.busy():
+        return Standing(cell, "waiting", share)
+    return Standing(cell, "running", share, again=_again(folder.attempts()))
+
+
+def _again(attempts: Sequence[dict[str, Any]]) -> str:
+    return f", attempt {len(attempts)}, from step {attempts[-1]['step']:,}" if len(attempts) > 1 else ""
 
 
 def render(name: str, found: Sequence[Standing], of_slurm: Sequence[str] = ()) -> str:
@@ -72,7 +82,7 @@ def render(name: str, found: Sequence[Standing], of_slurm: Sequence[str] = ()) -
 
 def _line(one: Standing) -> str:
     what = _name(one.cell)
-    return f"{what}: {one.reason}" if one.reason else f"{what}: {one.share:.0%}"
+    return f"{what}: {one.reason}" if one.reason else f"{what}: {one.share:.0%}{one.again}"
 
 
 def _name(cell: PlannedCell) -> str:
@@ -80,8 +90,10 @@ def _name(cell: PlannedCell) -> str:
 
 
 def status_of(sweep: str, store: str) -> str:
-    """UserError where the store has no such sweep."""
+    """UserError where the store has no such sweep, or does not answer."""
     root = Store.at(store)
+    if not is_local(root.root):
+        require_place(store, writable=False)
     try:
         cells = read_plan(root.sweep_folder(sweep))
     except (FileNotFoundError, NotADirectoryError):

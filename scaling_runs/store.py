@@ -5,6 +5,7 @@ cells/<cell_id>/
     progress.json    how far it has come, a heartbeat for whoever watches
     checkpoint.pt    to go on from; gone when the cell is finished
     attempt.json     when its last attempt began; gone when the cell is finished
+    attempts.jsonl   each attempt that came to train: by whom, when, and from which step
     metrics.jsonl    the learning curve
     result.json      there when the cell is finished, and only then
     failure.json     the reason, where the last attempt failed
@@ -18,13 +19,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from fit.errors import UserError
 from scaling_runs.files import appending, read_json, remove_abandoned, write_json, write_text
-from scaling_runs.locks import Held, holding
+from scaling_runs.locks import Held, Holder, holding
 from scaling_runs.places import names_in, place
 from scaling_runs.spec import CellSpec, spec_from_dict, spec_json
 from scaling_runs.trunk import Trunk
@@ -55,6 +56,10 @@ class CellFolder:
     @property
     def metrics_file(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    @property
+    def attempts_file(self) -> Path:
+        return self.path / "attempts.jsonl"
 
     def spec(self) -> CellSpec:
         return spec_from_dict(read_json(self.path / "spec.json"))
@@ -111,10 +116,7 @@ class CellFolder:
 
     def curve(self) -> list[Record]:
         """Every record of metrics.jsonl, in order, less a last line that a kill cut short; none without the file."""
-        if not self.metrics_file.exists():
-            return []
-        lines = self.metrics_file.read_text().split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+        return _lines_if_there(self.metrics_file)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -122,9 +124,10 @@ class CellFolder:
         with ExitStack() as held:
             try:
                 held.enter_context(holding(self.path / ".lock"))
-            except Held:
+            except Held as taken:
+                who = taken.holder or "another process"
                 raise CellBusy(
-                    f"cell '{self.path.name}' is being trained by another process; wait for its end and start again"
+                    f"cell '{self.path.name}' is being trained by {who}; wait for its end and start again"
                 ) from None
             yield
 
@@ -162,7 +165,7 @@ class CellFolder:
 
     def begin_curve(self, records: Sequence[Record]) -> None:
         """The curve so far, in place of what was there."""
-        write_text(self.metrics_file, "".join(json.dumps(record) + "\n" for record in records))
+        write_text(self.metrics_file, _lines(records))
 
     def write_spec(self, spec: CellSpec) -> None:
         write_json(self.path / "spec.json", json.loads(spec_json(spec)))
@@ -183,6 +186,16 @@ class CellFolder:
         write_json(self.path / "attempt.json", {"began_ns": time.time_ns()})
         if not (self.path / "progress.json").exists():
             write_json(self.path / "progress.json", {"step": 0, "flops": 0})
+
+    def begin_training(self, step: int, *, from_trunk: bool) -> None:
+        """Add to the attempts that this one goes on from `step`, by its own checkpoint or by its trunk's state."""
+        source = "trunk" if from_trunk else "checkpoint" if step else "nothing"
+        begun = [*self.attempts(), asdict(Holder.this()) | {"step": step, "from": source}]
+        write_text(self.attempts_file, _lines(begun))
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """Those that came to train, in order, less a last line that a kill cut short."""
+        return _lines_if_there(self.attempts_file)
 
 
 @dataclass(frozen=True)
@@ -237,3 +250,16 @@ def _read_if_there(path: Path) -> dict[str, Any] | None:
         return dict(read_json(path))
     except FileNotFoundError:
         return None
+
+
+def _lines(records: Iterable[dict[str, Any]]) -> str:
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+def _lines_if_there(path: Path) -> list[dict[str, Any]]:
+    """Each line that is whole."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text.split("\n")[:-1]]

@@ -74,6 +74,8 @@ def train_cell(
             if runtime.is_main:
                 folder.begin_curve(progress.curve)
         batches = held.enter_context(_batches(corpus, spec, progress, runtime))
+        if runtime.is_main:
+            folder.begin_training(progress.step, from_trunk=bool(fork))
         record = held.enter_context(
             folder.metrics(up_to_step=progress.step, write=runtime.is_main, then=observe)
         )

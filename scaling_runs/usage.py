@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fit.errors import UserError
-from scaling_runs.errors import RankLost
+from scaling_runs.errors import RankLost, StoreLost
 from scaling_runs.stopping import EXIT_CODE, Preempted
 
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -80,7 +80,10 @@ def stop_as_by_ctrl_c() -> None:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn what a user can cause into one line on stderr and exit code 2; a bug keeps its traceback."""
+    """Turn what a user can cause into one line on stderr and exit code 2; a bug keeps its traceback.
+
+    A store that is lost on the way is no mistake, and exits with 1, as a cell that failed does.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints and exits by itself
     try:
         yield
@@ -88,7 +91,7 @@ def plain_errors() -> Iterator[None]:
         if WANTS_TRACEBACK:
             raise
         _tell_error(error)
-        sys.exit(2)
+        sys.exit(1 if isinstance(_find_user_error(error), StoreLost) else 2)
     except KeyboardInterrupt as interrupt:
         ranks = int(os.environ.get("WORLD_SIZE", "1"))
         told = isinstance(interrupt, Terminated) and ranks > 1

@@ -286,4 +286,4 @@ def test_the_weights_of_a_finished_cell_take_no_room(
     folder = Store(tmp_path).add(short)
     run_cell(folder, quiet(text, tmp_path))
     names = {path.name for path in folder.path.iterdir()} - {".lock"}
-    assert names == {"spec.json", "metrics.jsonl", "result.json"}
+    assert names == {"spec.json", "attempts.jsonl", "metrics.jsonl", "result.json"}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
+import socket
 import threading
 import time
 import uuid
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fit.errors import UserError
-from scaling_runs import checkpoint, locks
+from scaling_runs import checkpoint, locks, outages, places
+from scaling_runs.errors import StoreLost
 from scaling_runs.files import appending, read_json, whole_file, write_json, write_text
 from scaling_runs.job import run_cell
 from scaling_runs.launchers import SideBySide
@@ -26,10 +30,13 @@ from scaling_runs.sweeper import run_sweep
 from tests.configs import config_of
 from tests.scaling_runs.conftest import RealText
 from tests.scaling_runs.test_job import quiet
+from tests.scaling_runs.test_store import assert_named
 from tests.scaling_runs.test_train import KilledError, kill_before
 from tests.scaling_runs.test_trunk import wsd
 
-UPath = pytest.importorskip("upath", reason="universal_pathlib is optional").UPath
+PatientPath = pytest.importorskip(
+    "scaling_runs.patient_path", reason="universal_pathlib is optional"
+).PatientPath
 CLOCKS = ("wall_s", "tokens_per_s", "mfu")
 
 
@@ -92,7 +99,7 @@ def test_a_lease_whose_holder_died_lapses(url: str, after_s: float, free: bool) 
 
 def test_of_many_that_take_over_a_lapsed_lease_no_two_have_it_together(tmp_path: Path) -> None:
     """Truth: who is inside, counted by eight that start at once, where only one can create a file."""
-    path = cast(Path, UPath(f"file://{tmp_path}")) / ".lock"
+    path = cast(Path, PatientPath(f"file://{tmp_path}")) / ".lock"
     assert not is_local(path)
     write_text(path.with_name(".lock.1"), json.dumps({"owner": "gone", "until": 0}))
     start, counting = threading.Barrier(8), threading.Lock()
@@ -149,7 +156,9 @@ def test_who_comes_too_late_to_renew_a_lease_ends_and_touches_nothing(
             monkeypatch.setattr(locks, "LEASE_S", -1.0)
             time.sleep(10)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(
+        StoreLost, match=r"lease memory:.*\.lock\.1 could not be renewed for -1 s, .*run the same"
+    ):
         sleep_through()
     assert [one.name for one in path.parent.iterdir()] == [".lock.2"]
 
@@ -197,13 +206,57 @@ def test_a_cell_at_a_url_is_that_of_a_folder_and_goes_on_after_a_kill(
     assert folder.status() == "finished"
 
 
-def test_a_cell_that_another_trains_at_a_url_is_busy(url: str, text: RealText) -> None:
+def test_a_cell_whose_store_is_lost_has_not_failed_and_goes_on_from_its_checkpoint(
+    text: RealText, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: result and curve of the same cell in a folder; the store is away from its first checkpoint on."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    monkeypatch.setattr(checkpoint, "SAVE_EVERY_S", -1.0)
+    monkeypatch.setattr(outages, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(outages, "FIRST_WAIT_S", 0.01)
+    spec = wsd(text, 60)
+    undisturbed = Store(tmp_path).add(spec)
+    row = run_cell(undisturbed, quiet(text, tmp_path))
+    folder, config = Store.at(url).add(spec), config_of(*text.options, "tracking=off", f"store={url}")
+    with monkeypatch.context() as away:
+        away.setattr(outages, "_outage", outages._Outage())
+
+        def gone(*_: Any, **__: Any) -> Any:
+            raise ConnectionResetError("gone")
+
+        def lose(*_: Any) -> None:
+            for name in ("_open", "cat_file", "exists", "info", "ls", "rm_file"):
+                away.setattr(MemoryFileSystem, name, gone)
+
+        away.setattr(checkpoint.SaveClock, "saved", lose)
+        with pytest.raises(StoreLost, match=r"metrics\.jsonl could not be read or written .*\(gone\)"):
+            run_cell(folder, config)
+    assert folder.failure() is None
+    with pytest.raises(CellBusy):
+        run_cell(folder, config)  # its lease could not be given back
+    for lease in folder.path.parents[1].glob("*/*/.lock.*"):
+        lease.unlink()
+    again = run_cell(folder, config)
+    assert [again[name] for name in row if name not in CLOCKS] == [
+        row[name] for name in row if name not in CLOCKS
+    ]
+    assert [r["step"] for r in folder.curve()] == [r["step"] for r in undisturbed.curve()]
+    first, second = folder.attempts()
+    assert (first["from"], first["step"], second["from"]) == ("nothing", 0, "checkpoint")
+    assert 0 < second["step"] < spec.steps
+
+
+def test_a_cell_that_another_trains_at_a_url_is_busy_and_says_by_whom(url: str, text: RealText) -> None:
+    """Truth: this process, this host and this second."""
     folder = Store.at(url).add(wsd(text, 60))
     folder.begin_attempt()
+    began = datetime.now().replace(microsecond=0)
     with folder.lock():
         assert folder.busy()
-        with pytest.raises(CellBusy, match="being trained by another process"), folder.lock():
+        with pytest.raises(CellBusy) as busy, folder.lock():
             pass
+    assert_named(str(busy.value), os.getpid(), began)
     assert not folder.busy()
 
 
@@ -238,3 +291,20 @@ def test_without_the_package_for_urls_it_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match=r"No module named 'upath'.*pip install universal_pathlib"):
         place("s3://bucket/x")
+
+
+def test_a_store_that_says_nothing_is_told_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Truth: a socket that listens and never answers."""
+    pytest.importorskip("s3fs", reason="s3fs is optional")
+    monkeypatch.setattr(places, "ANSWERS_WITHIN_S", 0.5)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        options = {"endpoint_url": f"http://127.0.0.1:{silent.getsockname()[1]}", **places.OPTIONS["s3"]}
+        monkeypatch.setitem(places.OPTIONS, "s3", options)
+        began = time.monotonic()
+        with pytest.raises(
+            UserError, match=r"can't be reached, or written to \(no answer within 0\.5 s\); check"
+        ):
+            require_place("s3://bucket/x", writable=False)
+        assert time.monotonic() - began < 10

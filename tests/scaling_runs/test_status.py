@@ -36,7 +36,7 @@ def test_a_plan_is_read_as_it_was_written(recorded: Store, plan: Plan) -> None:
 
 
 def test_each_cell_counts_as_it_stands(recorded: Store, plan: Plan) -> None:
-    """Truth: one cell of each kind; half of the running one's FLOPs are done."""
+    """Truth: one cell of each kind; half of the running one's FLOPs are done, by its second attempt."""
     done, failed, running, cut_off, *waiting = plan.cells
     finish(recorded, done)
     recorded.cell(failed.cell_id).write_failure("the loss is nan\nand more")
@@ -44,6 +44,8 @@ def test_each_cell_counts_as_it_stands(recorded: Store, plan: Plan) -> None:
         folder = recorded.cell(cell.cell_id)
         folder.begin_attempt()
         (folder.path / "progress.json").write_text(f'{{"step": 1, "flops": {cell.spec.flops * share}}}')
+    for step in (0, 1000):
+        recorded.cell(running.cell_id).begin_training(step, from_trunk=False)
     with recorded.cell(running.cell_id).lock():
         text = status_of(plan.name, str(recorded.root))
     first, of_running, of_failed = text.splitlines()
@@ -52,7 +54,7 @@ def test_each_cell_counts_as_it_stands(recorded: Store, plan: Plan) -> None:
         f"{plan.name}: {len(plan.cells)} cells: 1 finished, 1 running, {1 + len(waiting)} waiting, 1 failed; "
         f"{spent / plan.flops:.0%} of {plan.flops:.3g} FLOPs; about "
     )
-    assert of_running.endswith(f"cell {running.cell_id}: 50%")
+    assert of_running.endswith(f"cell {running.cell_id}: 50%, attempt 2, from step 1,000")
     assert of_failed.endswith(f"cell {failed.cell_id}: the loss is nan")
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import subprocess
 import sys
 import threading
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,14 @@ with CellFolder(Path(sys.argv[1])).lock():
     print("held", flush=True)
     sys.stdin.read()
 """
+
+
+def assert_named(said: str, pid: int, since: datetime) -> None:
+    """`said` names a process of this host that has had a cell since then."""
+    found = re.search(r"is being trained by process (\d+) on (\S+), since (\S+ \S+); wait", said)
+    assert found is not None, said
+    assert (int(found[1]), found[2]) == (pid, socket.gethostname())
+    assert timedelta(0) <= datetime.fromisoformat(found[3]) - since < timedelta(minutes=1)
 
 
 def at(step: int, **values: float) -> Record:
@@ -109,14 +120,19 @@ def test_what_a_killed_attempt_left_half_written_goes_with_the_next(folder: Cell
 
 
 def test_a_cell_that_another_process_trains_is_busy_until_that_process_dies(folder: CellFolder) -> None:
-    """Truth: a second process that holds the lock, then is killed, as a worker without a chance to clean up."""
+    """Truth: a second process that holds the lock, then is killed, as a worker without a chance to clean up.
+
+    Its pid, this host and this minute are what the error names.
+    """
     root = Path(__file__).parents[2]
     command = [sys.executable, "-c", HOLD_A_LOCK, str(folder.path)]
+    started = datetime.now().replace(microsecond=0)
     with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(CellBusy, match=folder.path.name), folder.lock():
+        with pytest.raises(CellBusy, match=folder.path.name) as busy, folder.lock():
             pytest.fail("two processes hold one cell")
+        assert_named(str(busy.value), other.pid, started)
         folder.begin_attempt()  # as that process does
         assert folder.busy()
         other.kill()
@@ -210,3 +226,27 @@ def test_the_heartbeat_says_how_far_a_cell_has_come(
         assert folder.progress_flops() == 70
     folder.begin_attempt()
     assert folder.progress_flops() == 70  # of an interrupted cell it is still true
+
+
+def test_what_else_a_lock_file_says_is_left_and_another_process_is_named_as_such(folder: CellFolder) -> None:
+    """Truth: a mark such as filelock puts there on a file system that has no locks; the lock itself holds."""
+    mark = "12345\nnode7\n"
+    (folder.path / ".lock").write_text(mark)
+    with folder.lock():
+        with pytest.raises(CellBusy, match="is being trained by another process; wait"), folder.lock():
+            pass
+        assert (folder.path / ".lock").read_text() == mark
+
+
+def test_attempts_are_kept_with_where_they_went_on_from(folder: CellFolder) -> None:
+    """Truth: what was told of each, also once the cell is finished; a line that a kill cut short is none."""
+    assert folder.attempts() == []
+    folder.begin_training(0, from_trunk=False)
+    folder.begin_training(20, from_trunk=False)
+    folder.begin_training(60, from_trunk=True)
+    folder.write_result({"loss": 1.0})
+    with (folder.path / "attempts.jsonl").open("a") as file:
+        file.write('{"host": "a')
+    told = [(attempt["step"], attempt["from"]) for attempt in folder.attempts()]
+    assert told == [(0, "nothing"), (20, "checkpoint"), (60, "trunk")]
+    assert {attempt["host"] for attempt in folder.attempts()} == {socket.gethostname()}
