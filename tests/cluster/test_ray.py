@@ -16,6 +16,7 @@ import pytest
 
 from fit.errors import UserError
 from scaling_runs.ray_cells import RayOptions, gpus_a_cell
+from scaling_runs.store import Store
 from tests.configs import ROOT
 from tests.launching import Ran, Sweep, grid, launch, launch_warm, side_by_side, start, untimed, wait_for
 
@@ -28,21 +29,27 @@ sys.path.insert(0, {str(ROOT)!r})
 from scaling_runs import ray_cells
 train_one = ray_cells._train_one
 def deadly(*arguments):
-    from scaling_runs import checkpoint
+    from scaling_runs import checkpoint, train
+    from scaling_runs.store import CellFolder
     checkpoint.SAVE_EVERY_S, checkpoint.MAX_SAVE_SHARE = 0, 1
-    def saved(self, started_at):
+    save = train.save_checkpoint
+    def save_and_die(path, model, optimizers, progress, **options):
+        save(path, model, optimizers, progress, **options)
+        if path.name != "checkpoint.pt" or progress.step <= CellFolder(path.parent).spec().trunk_steps:
+            return
         try:
-            open(os.environ["DIED"], "x").close()
+            with open(os.environ["DIED"], "x") as file:
+                file.write(f"{{path.parent.name}} {{progress.step}}")
         except FileExistsError:
             return
         os.kill(os.getpid(), signal.SIGKILL)
-    checkpoint.SaveClock.saved = saved
+    train.save_checkpoint = save_and_die
     return train_one(*arguments)
 ray_cells._train_one = deadly
 sys.argv[0] = {str(ROOT / "launch.py")!r}
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-"""launch.py, of whose workers the first to save a checkpoint is killed right after it."""
+"""launch.py, of whose workers the first to save a checkpoint past its trunk is killed right after it."""
 BLOCKED = f"""
 import runpy, sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -135,10 +142,22 @@ def test_a_sweep_on_ray_gives_the_table_of_a_local_one(outcomes: dict[str, Any],
 def test_a_cell_whose_worker_was_killed_goes_on_from_its_checkpoint(
     outcomes: dict[str, Any], sweep: Sweep
 ) -> None:
-    """Truth: the run table of a sweep whose workers all lived."""
+    """Truth: the run table of a sweep whose workers all lived; the step of the checkpoint that the killed one wrote.
+
+    The cell's own record has a second attempt, by another process, from that very step on; its curve has each step
+    once.
+    """
     killed = outcomes["killed"]
     assert (killed.ran.code, killed.ran.err) == (0, "")
     assert untimed(killed.rows()) == untimed(sweep.rows())
+    cell_id, saved = (killed.store.parent / "ray-died").read_text().split()
+    folder = Store(killed.store).cell(cell_id)
+    first, second = folder.attempts()
+    assert (second["from"], second["step"]) == ("checkpoint", int(saved))
+    assert first["step"] < second["step"] < folder.spec().steps
+    assert first["pid"] != second["pid"]
+    steps = [record["step"] for record in folder.curve() if "train_loss" in record]
+    assert steps == sorted(set(steps))
     assert not list(killed.store.glob("cells/*/checkpoint.pt"))
 
 
