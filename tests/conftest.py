@@ -6,8 +6,13 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.launching import Sweep, reference
+
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
+"""A machine that is slow, or busy with something else, is no fault of a test."""
 
 
 @pytest.fixture(scope="session", autouse=True)
