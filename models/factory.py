@@ -36,13 +36,15 @@ def build_model(
     return model
 
 
-DrawInto = Callable[[Callable[[str, torch.Tensor], None]], None]
-"""Calls its argument with each parameter's name and values, one after another."""
+Keep = Callable[[str, torch.Tensor], None]
+"""Takes a parameter's name and its values."""
+Draw = Callable[[Keep], None]
+"""Gives each parameter to a `Keep`, one after another."""
 
 
 def build_undrawn(
     shape: Shape, *, seq_len: int, seed: int, init_std: float, attention: Kernel = "fused"
-) -> tuple[PreTrainedModel, DrawInto]:
+) -> tuple[PreTrainedModel, Draw]:
     """A model without its weights (its matrices are on the meta device), and what draws those of `build_model`.
 
     They are the same numbers, to the bit, but are never all there: what draws them holds one tensor at a time.
@@ -55,7 +57,7 @@ def build_undrawn(
         "a tensor is filled in an unknown way"
     )
 
-    def draw(keep: Callable[[str, torch.Tensor], None]) -> None:
+    def draw(keep: Keep) -> None:
         def keep_named(parameter: torch.Tensor, values: torch.Tensor) -> None:
             if id(parameter) in names:  # a head that is tied was drawn and let go
                 keep(names[id(parameter)], values)

@@ -39,6 +39,7 @@ def save_in_turn(state: Any, file: BinaryIO | None) -> None:
         if file is not None:
             file.seek(places[i])
             file.write(values.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+        del values  # before the next one is gathered
 
 
 def _reserve(state: Any, file: BinaryIO) -> list[int]:

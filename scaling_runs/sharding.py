@@ -14,7 +14,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, Shard
 
 if TYPE_CHECKING:
-    from models.factory import DrawInto
+    from models.factory import Draw
     from models.loss import NextTokenLoss  # loads transformers
 
 
@@ -81,7 +81,7 @@ def _own_rows(tensor: torch.Tensor, like: DTensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def fill(network: torch.nn.Module, draw: DrawInto, device: str) -> None:
+def fill(network: torch.nn.Module, draw: Draw, device: str) -> None:
     """In place, of a model that was sharded before it had weights: each rank keeps its share of what `draw` draws."""
     network._apply(lambda t: torch.empty_like(t, device=device) if t.device.type == "meta" else t)
     mine = network.get_submodule("model").state_dict()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fit.errors import UserError
 from scaling_runs.cell import Cell
 from scaling_runs.conclusion import table_rows
+from scaling_runs.errors import RankFailed, RankLost
 from scaling_runs.launching import MAX_IDLE_DEATHS, job_of, train_all
 from scaling_runs.plan import Plan
 from scaling_runs.store import CellBusy, Store
@@ -187,6 +188,28 @@ def test_a_launcher_that_cannot_even_begin_is_not_asked_for_ever(store: Store, p
         train_all(store, plan.cells, launch)
     assert len(tries) == MAX_IDLE_DEATHS
     assert set(statuses(store, plan.cells)) == {"waiting"}
+
+
+def test_ranks_that_have_lost_one_begin_no_other_cell(
+    store: Store, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: the launches. Ranks train a cell at a time, and what a second one would wait for is gone."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    launched: list[Sequence[str]] = []
+
+    def launch(cell_ids: Sequence[str]) -> list[BaseException | None]:
+        launched.append(cell_ids)
+        if len(launched) == 2:
+            return [RankFailed(1, cell_ids[0], OSError("no space left on device"))]
+        finish(store, plan.cells[0])
+        return [None]
+
+    with pytest.raises(
+        RankLost, match=r"rank 1 has failed in cell \w+, .* \(OSError: no space left on device\)"
+    ):
+        train_all(store, plan.cells, launch)
+    assert launched == [[cell.cell_id] for cell in plan.cells[:2]]
+    assert statuses(store, plan.cells)[1:] == ["waiting"] * (len(plan.cells) - 1)
 
 
 def test_an_interruption_is_no_workers_death(store: Store, plan: Plan) -> None:
