@@ -136,7 +136,9 @@ def test_a_sweep_that_lost_a_rank_goes_on_to_the_run_table_that_it_would_have_ha
     """Truth: the run table of ranks that nobody killed, to the last digit; what was done then is not done again."""
     first, second = ranks.lost
     assert (first.code, second.code) == (2, -9)
-    assert re.match(r"error: rank 0 has lost another rank.* run the same command again", first.err), first.err
+    assert re.search(r"^error: rank 0 has lost another rank.* run the same command again", first.err, re.M), (
+        first.err
+    )
     assert len(ranks.done_when_lost) == 2
     assert ranks.again.ran.code == 0, ranks.again.ran
     assert untimed(ranks.again.rows()) == untimed(ranks.together.rows())
