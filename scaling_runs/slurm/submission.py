@@ -85,13 +85,8 @@ class Submitter:
         """One array for each kind of resources; `kept`: living arrays, which share the limit of jobs at once."""
         groups = self._grouped(commands)
         kinds = list(groups)
-        used = sum(
-            array.at_once or len(_living_jobs(array, alive))
-            for array in kept
-            if not {one.job_id for one in kept}.intersection(array.after)
-        )
         new: list[Array] = []
-        for lane, first_after in self._lanes(groups, used, kept):
+        for lane, first_after in self._lanes(groups, kept, alive):
             after = first_after
             for place in lane.arrays:
                 limit = None if self.options.at_once is None else lane.at_once
@@ -103,17 +98,20 @@ class Submitter:
         return new
 
     def _lanes(
-        self, groups: Mapping[Resources, Sequence[Sequence[str]]], used: int, kept: Sequence[Array]
+        self,
+        groups: Mapping[Resources, Sequence[Sequence[str]]],
+        kept: Sequence[Array],
+        alive: Collection[JobKey],
     ) -> list[tuple[Lane, tuple[int, ...]]]:
-        """How the new arrays share what `used` leaves of the limit, and which arrays each lane waits for: all, if it
-        leaves nothing."""
+        """How the new arrays share what living ones leave of the limit, and which arrays each lane waits for: all that
+        live, where they leave nothing, or where one of them has yet to begin, with a share of what others give back."""
         if self.options.at_once is None:
             return [(Lane(len(jobs), (i,)), ()) for i, jobs in enumerate(groups.values())]
         jobs = [len(cells) for cells in groups.values()]
         work_s = [60.0 * kind.minutes * count for kind, count in zip(groups, jobs, strict=True)]
-        left = self.options.at_once - used
-        if left < 1:
-            ids = tuple(array.job_id for array in kept if array.job_id is not None)
+        ids = tuple(array.job_id for array in kept if array.job_id is not None)
+        left = self.options.at_once - sum(array.at_once or len(_living_jobs(array, alive)) for array in kept)
+        if left < 1 or any(set(ids).intersection(array.after) for array in kept):
             return [(lane, ids) for lane in lanes(jobs, work_s, self.options.at_once)]
         return [(lane, ()) for lane in lanes(jobs, work_s, left)]
 

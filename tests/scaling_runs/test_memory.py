@@ -8,10 +8,12 @@ import pytest
 
 from benchmarks.memory import LLAMA3, SEQ_LEN, estimated_bytes, spec_of, tracked_bytes
 from models.flops import params
-from scaling_runs.memory import step_memory, usable
+from models.shapes import Shape
+from scaling_runs.memory import CUDA_BYTES, PROCESS_BYTES, host_memory, step_memory, usable
 
 FEW = 3
 """Blocks: a block's share shows in so many."""
+MEASURED = Shape("llama", 256, 4, 2, 2, 768, 257)
 
 
 @pytest.mark.parametrize(
@@ -66,3 +68,14 @@ def test_muon_has_one_moment_of_a_matrix_and_works_on_its_updates() -> None:
     adamw, found = (step_memory(one, 1, sharded=False, checkpointing=True) for one in (spec, muon))
     body = params(spec.shape, SEQ_LEN, "body")
     assert adamw.moments - found.moments == pytest.approx(4 * body, rel=0.001)
+
+
+def test_a_machines_own_memory_is_that_of_the_step_on_its_cpu_and_of_the_checkpoint_beside_gpus() -> None:
+    """Truth: measured peaks of a cell of width 256 and depth 4 on a CPU, 256 sequences of 64 tokens at once in fp32:
+    2.25 GB by autograd, 0.50 in native code. Beside GPUs 12 bytes a parameter, and a process each."""
+    small = dataclasses.replace(spec_of(MEASURED, 256, seq_len=64), precision="fp32")
+    found = host_memory(small, 0)
+    assert 2.25e9 < found < 1.25 * 2.25e9
+    large = spec_of(LLAMA3.shape(5376), 512)
+    beside_eight = host_memory(large, 8)
+    assert beside_eight == 8 * (PROCESS_BYTES + CUDA_BYTES) + 12 * params(large.shape, SEQ_LEN, "all")

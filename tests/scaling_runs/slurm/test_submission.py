@@ -143,6 +143,11 @@ def test_arrays_of_an_earlier_run_keep_their_share_of_the_limit(
     notes.hold(rest)
     limited.jobs_of({cell_id: commands(plan)[cell_id] for cell_id in missing[1:2]})
     assert limits(notes)[5:] == [(1, "afterany:1:2:3:4")]
+    notes.hold(["4|0|RUNNING|None", "6|0|PENDING|Dependency"])
+    limited.jobs_of({cell_id: commands(plan)[cell_id] for cell_id in missing[2:3]})
+    assert limits(notes)[6:] == [
+        (1, "afterany:4:6")
+    ]  # three are free, until the sixth begins, which has them all
 
 
 def test_ranks_that_do_not_divide_a_batch_are_refused_before_anything_is_submitted(
