@@ -7,6 +7,7 @@ import logging
 import os
 import sysconfig
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -201,13 +202,9 @@ def _texts(load: Callable[[], Any], column: str, where: str, hint: str) -> Itera
 
 def text_rows(load: Callable[[], Any], column: str, where: str, hint: str) -> Any:
     """The data set that `load` gives, its text alone. UserError where it can't be had or has no such column."""
-    try:
+    with reading(where, hint):
         rows = load()
         columns = rows.column_names
-    except UserError:
-        raise
-    except Exception as error:  # pyarrow, json and the hub's client each raise their own
-        raise UserError(f"{where} can't be read ({first_line(error)}); {hint}") from error
     if columns is not None:
         _require_column(column, columns, where)
         rows = rows.select_columns([column])
@@ -216,7 +213,7 @@ def text_rows(load: Callable[[], Any], column: str, where: str, hint: str) -> An
 
 def texts_of(rows: Any, column: str, where: str, hint: str) -> Iterator[bytes]:
     """The text of each row that has any. UserError where a row can't be read or holds no text."""
-    try:
+    with reading(where, hint):
         for row in rows:
             _require_column(column, row, where)
             text = row[column]
@@ -227,9 +224,16 @@ def texts_of(rows: Any, column: str, where: str, hint: str) -> Iterator[bytes]:
                 )
             if text:
                 yield text.encode()
+
+
+@contextmanager
+def reading(where: str, hint: str) -> Iterator[None]:
+    """What reading raises in the body, as a UserError that names the data."""
+    try:
+        yield
     except UserError:
         raise
-    except Exception as error:  # as above
+    except Exception as error:  # pyarrow, json and the hub's client each raise their own
         raise UserError(f"{where} can't be read ({first_line(error)}); {hint}") from error
 
 

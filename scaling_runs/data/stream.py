@@ -24,7 +24,7 @@ from fit.errors import UserError
 from scaling_runs.data.corpus import Corpus, Stream
 from scaling_runs.data.hub import require_hub
 from scaling_runs.data.scratch import is_validation
-from scaling_runs.data.sources import HUB_HINT, load_dataset, text_rows, texts_of
+from scaling_runs.data.sources import HUB_HINT, load_dataset, reading, text_rows, texts_of
 from scaling_runs.data.tokens import Tokenizer, open_tokenizer
 
 MAX_LANES = 64
@@ -55,8 +55,12 @@ class Files:
         return int(self.rows.num_shards)
 
     def open(self, index: int) -> Any:
-        """The rows of one file, in pieces that a place is found by: a .parquet file's groups of rows."""
-        return self.rows.shard(num_shards=len(self), index=index).reshard()
+        """The rows of one file, in pieces that a place is found by: a .parquet file's groups of rows.
+
+        UserError where its list of them can't be read.
+        """
+        with reading(self.stream.where, HUB_HINT):
+            return self.rows.shard(num_shards=len(self), index=index).reshard()
 
     def texts(self, rows: Any) -> Iterator[bytes]:
         """Of an opened file. UserError where it can't be read."""

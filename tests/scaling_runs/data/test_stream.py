@@ -225,6 +225,18 @@ def test_a_data_set_that_has_lost_a_file_is_one_sentence(tmp_path: Path) -> None
     assert "\n" not in str(caught.value)
 
 
+def test_a_parquet_file_that_is_cut_short_is_one_sentence(tmp_path: Path) -> None:
+    """Truth: half of a file, whose list of row groups was at its end; before the sweep, and in the midst of it."""
+    folder = write_data_set(tmp_path / "texts", FILES)
+    corpus = streamed(folder, tmp_path / "cache")
+    path = folder / "train-00002.parquet"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for read in (lambda: batches_of(corpus, 1), lambda: streamed(folder, tmp_path / "cache")):
+        with pytest.raises(UserError, match=r"data set '.*texts' \(split train\) can't be read \(") as caught:
+            read()
+        assert "\n" not in str(caught.value)
+
+
 @contextmanager
 def hub_that_answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A server on this machine with the hub's interface for one data set, whose commit is abc123."""
