@@ -140,12 +140,16 @@ class Lane:
         return some
 
     def _training_texts(self) -> Iterator[bytes]:
-        """From the lane's place on, without end. UserError where all of its files hold none."""
+        """From the lane's place on, without end. UserError where no file of the data set holds any.
+
+        Where the lane's own hold none, it goes on with those of its next epoch, which are others.
+        """
         fraction = self.files.stream.val_fraction
-        found = self.file > 0 or self.rows_state is not None
+        empty: set[int] = set()
         while True:
             mine = self.order(self.epoch)
             while self.file < len(mine):
+                found = self.rows_state is not None  # or not known
                 self._rows = self.files.open(mine[self.file])
                 if self.rows_state is not None:
                     self._rows.load_state_dict(self.rows_state)
@@ -153,13 +157,15 @@ class Lane:
                     if not is_validation(hashlib.sha256(text).digest(), fraction):
                         found = True
                         yield text
+                if not found:
+                    empty.add(mine[self.file])
                 self.file, self._rows, self.rows_state = self.file + 1, None, None
-            if not found:
+            if len(empty) == len(self.files):
                 raise UserError(
-                    f"{self.files.stream.where}: {len(mine)} of its files hold no text to train on; choose other data, "
-                    f"or change data.val_fraction={fraction}"
+                    f"{self.files.stream.where}: none of its {len(empty)} files holds text to train on; choose other "
+                    f"data, or change data.val_fraction={fraction}"
                 )
-            self.epoch, self.file, found = self.epoch + 1, 0, False
+            self.epoch, self.file = self.epoch + 1, 0
 
 
 @dataclass(frozen=True)

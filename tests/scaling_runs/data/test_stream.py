@@ -211,8 +211,27 @@ def test_a_data_set_without_a_training_or_a_validation_side_is_one_sentence(tmp_
     with pytest.raises(UserError, match=r"none of its documents is on the validation side; .*val_fraction"):
         streamed(only_training, tmp_path / "cache")
     only_validation = write_data_set(tmp_path / "validation", [sides[True]])
-    with pytest.raises(UserError, match="1 of its files hold no text to train on"):
+    with pytest.raises(UserError, match="none of its 1 files holds text to train on"):
         batches_of(streamed(only_validation, tmp_path / "cache"), 1)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_files_without_a_text_to_train_on_are_passed_over(tmp_path: Path, ending: str) -> None:
+    """Truth: the training documents of the one file that has any, in each of four lanes; gone on with, the same."""
+    validation = [text for text in TEXTS if on_validation_side(text)]
+    folder = write_data_set(tmp_path / "texts", [TEXTS, validation[:4], validation[4:5], ["", ""]], ending)
+    if ending == "jsonl":
+        (folder / "train-00003.jsonl").write_text("")
+    corpus = streamed(folder, tmp_path / "cache")
+    rows = batches_of(corpus, 40)
+    for lane in range(4):
+        tokens = np.stack(rows)[:, 2 * lane : 2 * lane + 2, :-1].ravel().tolist()
+        assert tokens == training_tokens(TEXTS)[: len(tokens)]
+    with StreamedBatches(corpus, SEQ_LEN, BATCH, seed=3) as batches:
+        for step in range(17):
+            batches.batch(step)
+        places = batches.lanes()
+    np.testing.assert_array_equal(batches_of(corpus, 23, step=17, places=places), rows[17:])
 
 
 def test_a_data_set_that_has_lost_a_file_is_one_sentence(tmp_path: Path) -> None:
