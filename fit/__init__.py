@@ -22,7 +22,7 @@ _HOMES = {
     "fit_loss_law": "fit.losslaw",
     "fit_surface": "fit.surface",
     "load_curves": "fit.curves",
-    "load_law": "fit.advise",
+    "load_law": "fit.laws",
     "load_runs": "fit.table",
     "render": "fit.report.summary",
     "write_fit": "fit.result",

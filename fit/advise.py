@@ -1,58 +1,38 @@
-"""A law and a budget -> what to train: the three steps of a planner."""
+"""A law and a budget -> what to train."""
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import cached_property
 
 from fit.errors import UserError
-from fit.references import LAWS, PublishedLaw, published_law
-from fit.regression import Line, line_from_dict
-from fit.statistics import Interval, decades_beyond, exp_interval
+from fit.laws import PlannerLaw
+from fit.limits import POSITIVE
+from fit.powerlaw import Estimate
+from fit.statistics import Interval, decades_beyond
+from fit.tradeoff import FLOPS_PER_PARAM_TOKEN, Tradeoff, tradeoff_at
 
-FLOPS_PER_PARAM_TOKEN = 6
-"""C = 6·N·D (Kaplan et al., arXiv 2001.08361, eq. 2.1)."""
-
-
-@dataclass(frozen=True)
-class AxisLaw:
-    """optimum = coefficient·C^exponent along one axis, as well as it is known."""
-
-    coefficient: float
-    exponent: float
-    exponent_ci95: Interval | None = None
-    line: Line | None = None
-    """Of one's own fit: what intervals of the optimum follow from."""
-    plain: tuple[float, float] | None = None
-    """(coefficient, exponent) by plain least squares, where the law is a corrected one."""
-
-    def value(self, flops: float) -> float:
-        """Infinite where it is too large to hold."""
-        try:
-            return math.exp(math.log(self.coefficient) + self.exponent * math.log(flops))
-        except OverflowError:
-            return math.inf
-
-    def value_ci95(self, flops: float) -> Interval | None:
-        return None if self.line is None else exp_interval(self.line.value_ci95(math.log(flops)))
+WITHIN = (0.001, 0.005, 0.01)
+"""Shares above the best loss at which the range of sizes is said."""
+WASTING = (0.01, 0.05, 0.1)
+"""Shares of wasted compute, of a law without a loss."""
+NEIGHBOURS = (0.5, 2.0)
+"""Times the optimal params, at the same FLOPs."""
 
 
 @dataclass(frozen=True)
-class PlannerLaw:
-    """A law that advice can rest on, published or one's own."""
+class Neighbour:
+    """Another balance at the same cost."""
 
-    name: str
-    source: str
-    tokens: AxisLaw
-    params: AxisLaw | None
-    """Where the law has its own; else C = 6·N·D gives them."""
-    flops_range: tuple[float, float] | None
-    flops_convention: str | None = None
-    """How the law's C is counted, where that is known."""
-    note: str = ""
+    times: float
+    """The optimal params."""
+    params: float
+    tokens: float
+    loss: float
+    """As `Tradeoff.loss` gives it."""
+    wasted: float
+    """Share of the FLOPs that a balanced choice would not need for this loss."""
 
 
 @dataclass(frozen=True)
@@ -69,61 +49,33 @@ class Advice:
     decades_beyond: float
     """log10 of how far the budget lies outside the law's data; 0 inside, NaN where that is not known."""
 
-
-@dataclass(frozen=True)
-class Check:
-    """Where a combination of params and tokens stands against the optimum of its own cost."""
-
-    params: float
-    tokens: float
-    advice: Advice
+    @cached_property
+    def tradeoff(self) -> Tradeoff:
+        """Losses about this optimum."""
+        return tradeoff_at(self.law, self.flops, self.params, self.tokens)
 
     @property
-    def tokens_ratio(self) -> float:
-        return self.tokens / self.advice.tokens
+    def loss(self) -> Estimate | None:
+        """The lowest at this cost: by the loss law, which has an interval, where there is one; else by the surface."""
+        if self.law.loss_law is not None:
+            return self.law.loss_law.predict(self.flops)
+        return Estimate(self.tradeoff.best_loss, None) if self.tradeoff.loss_known else None
 
-    @property
-    def params_ratio(self) -> float:
-        return self.params / self.advice.params
+    def neighbours(self) -> list[Neighbour]:
+        """NEIGHBOURS of the optimum."""
+        return [self.at(times) for times in NEIGHBOURS]
 
-
-def budget_flops(gpus: float, tflops: float, hours: float) -> float:
-    """FLOPs of `gpus` that reach `tflops` (1e12 FLOPs/s) each for `hours`. UserError where one is not positive."""
-    for name, value in (("--gpus", gpus), ("--tflops", tflops), ("--days/--hours", hours)):
-        _positive(name, value)
-    flops = gpus * tflops * 1e12 * hours * 3600
-    return _positive("the budget", flops)
-
-
-def load_law(name: str | Path) -> PlannerLaw:
-    """A published law by name, or one's own from the JSON file of a fit. UserError where there is no such law."""
-    if isinstance(name, Path) or name.endswith(".json") or Path(name).is_file():
-        return _own_law(Path(name))
-    return _planner_law(published_law(name))
-
-
-def read_fit(path: Path) -> Any:
-    """What the JSON file of a fit holds. UserError where it can't be read or is no JSON."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(
-            f"law file '{path}' does not exist; write one with python -m fit isoflop RUNS --json {path}"
-        ) from None
-    except OSError as error:
-        raise UserError(
-            f"law file '{path}' can't be read: {error.strerror}; give a fit's JSON file"
-        ) from None
-    except (ValueError, RecursionError):  # bytes that are no text, text that is no JSON
-        raise UserError(
-            f"law file '{path}' is no JSON; write one with python -m fit isoflop RUNS --json FILE"
-        ) from None
+    def at(self, times: float) -> Neighbour:
+        """`times` the optimal params for the same FLOPs."""
+        params, tokens = self.tradeoff.params * times, self.tradeoff.tokens / times
+        loss = self.tradeoff.loss(params, tokens)
+        return Neighbour(times, params, tokens, loss, self.tradeoff.wasted(loss, self.flops))
 
 
 def advise(law: PlannerLaw, flops: float) -> Advice:
     """Optimal tokens and params at `flops`. UserError where that is no positive number."""
-    _positive("--flops", flops)
-    tokens, tokens_ci95 = _positive("optimal tokens", law.tokens.value(flops)), law.tokens.value_ci95(flops)
+    positive("--flops", flops)
+    tokens, tokens_ci95 = positive("optimal tokens", law.tokens.value(flops)), law.tokens.value_ci95(flops)
     if law.params is not None:
         params, params_ci95, source = (
             law.params.value(flops),
@@ -136,90 +88,60 @@ def advise(law: PlannerLaw, flops: float) -> Advice:
             flops / (FLOPS_PER_PARAM_TOKEN * tokens_ci95[1]),
             flops / (FLOPS_PER_PARAM_TOKEN * tokens_ci95[0]),
         )
-    _positive("optimal params", params)
+    positive("optimal params", params)
     beyond = math.nan if law.flops_range is None else decades_beyond(flops, *law.flops_range)
     return Advice(law, flops, tokens, tokens_ci95, params, params_ci95, source, beyond)
 
 
-def check(law: PlannerLaw, params: float, tokens: float) -> Check:
-    """`params` on `tokens` against the law's optimum at the same 6·N·D FLOPs."""
-    _positive("--params", params)
-    _positive("--tokens", tokens)
-    flops = _positive("6 x --params x --tokens", FLOPS_PER_PARAM_TOKEN * params * tokens)
-    return Check(params, tokens, advise(law, flops))
+def flops_for_loss(law: PlannerLaw, loss: float) -> float:
+    """The least FLOPs whose best model has `loss`, in nats a token.
 
-
-def _planner_law(law: PublishedLaw) -> PlannerLaw:
-    if law.tokens_coefficient is None:
-        others = ", ".join(other.name for other in LAWS if other.tokens_coefficient is not None)
-        raise UserError(
-            f"law '{law.name}' has no published coefficient, so it says how the optimum grows but not where it lies; "
-            f"choose one of {others} or a fit's JSON file"
+    By the loss law where there is one, else by the surface, whose lowest loss is floor + A·C^-γ too. UserError where
+    the law has neither, or no compute is enough.
+    """
+    if law.loss_law is not None:
+        floor, coefficient, exponent = (
+            law.loss_law.floor or 0.0,
+            law.loss_law.coefficient,
+            law.loss_law.exponent,
         )
-    own_params = None
-    if law.params_coefficient is not None and law.params_exponent is not None:
-        own_params = AxisLaw(law.params_coefficient, law.params_exponent)
-    return PlannerLaw(
-        law.title,
-        law.source,
-        AxisLaw(law.tokens_coefficient, law.tokens_exponent),
-        own_params,
-        law.flops_range,
-        note=law.note,
-    )
-
-
-def _own_law(path: Path) -> PlannerLaw:
-    content: dict[str, Any] = read_fit(path)
-    try:
-        tokens, params = content["laws"]["tokens"], content["laws"]["params"]
-        convention = content.get("conventions", {}).get("flops")
-        return PlannerLaw(
-            name=str(path),
-            source=str(content.get("table", {}).get("source", "a fit")),
-            tokens=_axis_law(tokens),
-            params=_axis_law(params) if params else None,
-            flops_convention=None if convention is None else str(convention),
-            flops_range=_range(tokens.get("flops_range") or [one["flops"] for one in content["budgets"]]),
-        )
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError):
+    elif law.surface is not None:
+        surface = law.surface
+        floor = surface.floor
+        exponent = surface.alpha * surface.beta / (surface.alpha + surface.beta)
+        coefficient = surface.optima(1.0, FLOPS_PER_PARAM_TOKEN)["loss"] - floor
+    else:
+        having = "hoffmann, epoch, muennighoff or a fit's JSON with a loss law"
         raise UserError(
-            f"law file '{path}' is not a fit's JSON; write one with python -m fit isoflop RUNS --json FILE"
-        ) from None
+            f"law '{law.name}' has no loss, so what reaches {loss:g} nats can't be said; give {having}"
+        )
+    if not (exponent > 0 and loss > floor):
+        raise UserError(
+            f"--loss {loss:g} is not above {floor:.4g} nats, which by '{law.name}' no compute reaches; give more"
+        )
+    flops = math.exp(min(700.0, (math.log(coefficient) - math.log(loss - floor)) / exponent))
+    if not POSITIVE.low <= flops <= POSITIVE.high:
+        raise UserError(
+            f"--loss {loss:g} takes {flops:.3g} FLOPs by '{law.name}'; give a loss that can be trained for"
+        )
+    return flops
 
 
-def _axis_law(law: dict[str, Any]) -> AxisLaw:
-    """The corrected law, which the intervals are about; the plain one of a file that has no other."""
-    interval, corrected, plain = law["exponent_ci95"], law.get("corrected"), _law_numbers(law)
-    ci95 = (float(interval[0]), float(interval[1])) if interval else None
-    if ci95 is not None and not ci95[0] <= ci95[1]:
-        raise ValueError
-    if not corrected:
-        return AxisLaw(*plain, exponent_ci95=ci95)
-    line = line_from_dict(law["line"], law["scatter"]) if law.get("line") else None
-    best = AxisLaw(*_law_numbers(corrected), exponent_ci95=ci95, line=line, plain=plain)
-    if line is not None and not math.isclose(line.slope, best.exponent, rel_tol=1e-6, abs_tol=1e-9):
-        raise ValueError  # its intervals would be about another law
-    return best
+def widening(advice: Advice) -> tuple[float, float] | None:
+    """Upper over lower end of the tokens' 95% interval: at the nearest end of the law's data, and at the budget.
+
+    None where the law has no intervals.
+    """
+    law, here = advice.law, advice.tokens_ci95
+    if law.flops_range is None or here is None:
+        return None
+    low, high = law.flops_range
+    there = law.tokens.value_ci95(high if advice.flops > high else low)
+    return None if there is None else (there[1] / there[0], here[1] / here[0])
 
 
-def _law_numbers(law: dict[str, Any]) -> tuple[float, float]:
-    """(coefficient, exponent). ValueError where they describe no power law."""
-    coefficient, exponent = float(law["coefficient"]), float(law["exponent"])
-    if not (coefficient > 0 and math.isfinite(coefficient) and math.isfinite(exponent)):
-        raise ValueError
-    return coefficient, exponent
-
-
-def _range(flops: list[Any]) -> Interval:
-    """Smallest and largest. ValueError where one is no positive number."""
-    numbers = [float(one) for one in flops]
-    if not all(one > 0 and math.isfinite(one) for one in numbers):
-        raise ValueError
-    return min(numbers), max(numbers)
-
-
-def _positive(name: str, value: float) -> float:
+def positive(name: str, value: float) -> float:
+    """UserError where `value` is no positive, finite number."""
     if not (value > 0 and math.isfinite(value)):
         raise UserError(f"{name} is {value}; a positive, finite number is expected")
     return value

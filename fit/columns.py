@@ -38,6 +38,8 @@ CONVENTIONS: dict[str, tuple[str, ...]] = {
     "flops": ("exact", "6nd"),
 }
 """Ways of counting that a column `params_NAME` or `flops_NAME` may hold, as `models/flops.py` defines them."""
+PLAN_NAMES = ("name", "model", "run_id")
+"""Columns that say what a plan is called."""
 MOST_CHARACTERS = 60
 """Of a value, in an error."""
 MOST_NAMES = 40
@@ -242,6 +244,43 @@ def load_columns(
         for option, column in columns.items()
     }
     return found, rows.notes
+
+
+def load_plans(
+    source: str | Path, mapped: Mapping[str, str]
+) -> tuple[list[tuple[str, float, float]], tuple[str, ...]]:
+    """(name, params, tokens) of each row of any table; notes on how it was read.
+
+    mapped: ours -> the table's, of params, tokens and name. A row without a name is called by its place. UserError
+    names the source, the row and the column of whatever can't be used.
+    """
+    rows = read_source(source)
+    there = list(rows.frame.columns)
+    aliases = {"params": NAMES["params"], "tokens": NAMES["tokens"], "name": PLAN_NAMES}
+    for ours, theirs in mapped.items():
+        if ours not in aliases or theirs not in there:
+            raise UserError(
+                f"--column {ours}={theirs}: give params, tokens or name, and a column of '{rows.name}': "
+                f"{_listed(there)}"
+            )
+    found = {
+        ours: mapped.get(ours) or next(iter(_going_by(names, there)), None) for ours, names in aliases.items()
+    }
+    lacking = [ours for ours in ("params", "tokens") if found[ours] is None]
+    if lacking:
+        raise UserError(
+            f"'{rows.name}' has no column for {' and '.join(lacking)}; its columns are {_listed(there)}: map one, as "
+            f"in --column {lacking[0]}=N"
+        )
+    used = {ours: theirs for ours, theirs in found.items() if theirs is not None}
+    _require_distinct(rows.name, used, there)
+    every = np.arange(len(rows.frame))
+    params, tokens = (numbers(rows, used[ours], every) for ours in ("params", "tokens"))
+    names = [rows.where(int(row)) for row in every]
+    if "name" in used:
+        given = texts(rows.frame[used["name"]])
+        names = [where if given.isna().iloc[row] else str(given.iloc[row]) for row, where in enumerate(names)]
+    return list(zip(names, params.tolist(), tokens.tolist(), strict=True)), rows.notes
 
 
 def _listed(names: list[str]) -> str:

@@ -24,6 +24,10 @@ class PublishedLaw:
     flops_range: tuple[float, float] | None
     """Budgets of its experiments, where its source says."""
     note: str = ""
+    params_convention: str = "all"
+    """How its N is counted, as `models/flops.py` names it."""
+    surface: Surface | None = None
+    """L(N, D), where it is published."""
 
 
 def _from_surface(
@@ -48,6 +52,7 @@ def _from_surface(
         flops_range=flops_range,
         note=f"the minimum of the surface with E={surface.floor:g}, a={surface.a:g}, b={surface.b:g}, "
         f"alpha={surface.alpha:g}, beta={surface.beta:g}",
+        surface=surface,
     )
 
 
@@ -105,6 +110,7 @@ KAPLAN = PublishedLaw(
     params_exponent=0.73,
     params_coefficient=1.3e9 / _PF_DAY**0.73,
     flops_range=None,
+    params_convention="body",
     note=(
         "published as 1.3e9 params and 2e10 tokens times powers of C_min in PF-days, 8.64e19 FLOPs each; C_min is that "
         "of a batch far below the critical one, so 6·N·D of the two is not C_min"
@@ -120,6 +126,7 @@ DEEPSEEK = PublishedLaw(
     params_exponent=None,
     params_coefficient=None,
     flops_range=(1e17, 3e20),
+    params_convention="body",
     note="the size is published as M = 0.1715·C^0.5243 FLOPs a token; C = 6ND takes M/6 for the params",
 )
 PORIAN = PublishedLaw(
@@ -132,6 +139,7 @@ PORIAN = PublishedLaw(
     params_exponent=0.497,
     params_coefficient=None,
     flops_range=(1.25e16, 2.56e19),
+    params_convention="no_embedding",
     note="exponents only; that of tokens is one less that of params, as C = 6ND",
 )
 DRAWN = (LLAMA3, HOFFMANN, EPOCH)

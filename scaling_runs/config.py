@@ -136,7 +136,7 @@ class Config:
     gpus: int = 1
     """GPUs of that cluster."""
     gpu_hour_price: float | None = None
-    """US dollars an hour of one of them; by default that of `scaling_runs/hardware.py`."""
+    """US dollars an hour of one of them; by default that of `fit/gpus.yaml`, where that has one."""
     store: str = "results"
     """Where cells and sweeps are kept."""
     dry_run: bool = False

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fit.errors import UserError
 from models.flops import params, train_flops_per_token
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
@@ -113,8 +114,13 @@ def _on_cluster(plan: Plan, config: Config, side_by_side: SideBySide) -> Estimat
     assert config.hardware is not None
     hardware, gpus, hour_price = config.hardware, config.gpus, config.gpu_hour_price
     one = gpu(hardware)
+    price = one.hour_price if hour_price is None else hour_price
+    if price is None:
+        raise UserError(
+            f"no price an hour is known of hardware='{hardware}'; give gpu_hour_price, such as 2.5"
+        )
     layouts = {cell.cell_id: layout(cell.spec, one, gpus, cell.trained_steps) for cell in plan.cells}
-    cluster = Cluster(hardware, gpus, one.hour_price if hour_price is None else hour_price, layouts)
+    cluster = Cluster(hardware, gpus, price, layouts)
     packed, at_once, limit = list(layouts.values()), None, ""
     if not side_by_side.here:
         packed = [_one_after_another([layouts[spec.cell_id] for spec in job]) for job in _jobs(plan)]

@@ -11,7 +11,8 @@ from functools import cache
 import numpy as np
 import torch
 
-from fit.errors import UserError
+from fit.gpus import Gpu as TableGpu
+from fit.gpus import find_gpu, known_gpus
 
 MFU = (
     (130e6, 0.308),
@@ -38,25 +39,38 @@ MFU_OF_A100 = (
 
 @dataclass(frozen=True)
 class Gpu:
-    """Peaks of dense matrix products as the makers print them, without sparsity; what an hour of one costs."""
+    """What a sweep plans by, of `fit/gpus.yaml`: peaks of dense matrix products, without sparsity, memory and price."""
 
     bf16_flops_per_s: float
     tf32_flops_per_s: float
     """Of fp32 numbers multiplied as TF32, which is how fp32 cells train on a GPU."""
     memory_bytes: float
-    hour_price: float
-    """US dollars an hour on demand, the middle of the range at specialised clouds; `gpu_hour_price` has your own."""
+    hour_price: float | None
+    """US dollars an hour on demand, where one is known; `gpu_hour_price` has your own."""
+    device: str
+    """What torch's name of the device holds, in lower case."""
     mfu: tuple[tuple[float, float], ...] = MFU
     """(parameters, share of the bf16 peak that training reaches); an H100's where nobody printed another."""
 
 
-GPUS = {
-    "a100": Gpu(312e12, 156e12, 80e9, 1.30, MFU_OF_A100),  # NVIDIA A100 80GB data sheet
-    "h100": Gpu(989e12, 494.5e12, 80e9, 3.00),  # NVIDIA H100 SXM data sheet
-    "h200": Gpu(989e12, 494.5e12, 141e9, 4.00),  # NVIDIA H200 SXM data sheet
-    "b200": Gpu(2250e12, 1125e12, 180e9, 5.25),  # NVIDIA HGX B200 data sheet
-}
-"""Prices: mercatus-ai.com/blog/cloud-gpu-pricing, May 2026; of the B200, lyceum.technology/magazine, March 2026."""
+MFU_OF = {"a100": MFU_OF_A100, "a800": MFU_OF_A100}
+
+
+def _planned(known: TableGpu) -> Gpu | None:
+    """None for a card that cells can't train on: no peak in bf16 or TF32, or no name under which torch knows it."""
+    if known.device is None or known.memory_gb is None or not {"bf16", "tf32"} <= set(known.tflops):
+        return None
+    return Gpu(
+        known.peak_flops_per_s("bf16"),
+        known.peak_flops_per_s("tf32"),
+        known.memory_gb * 1e9,
+        known.hour_price,
+        known.device,
+        MFU_OF.get(known.name, MFU),
+    )
+
+
+GPUS = {name: planned for name, known in known_gpus().items() if (planned := _planned(known)) is not None}
 GPUS_A_NODE = 8
 
 
@@ -67,10 +81,9 @@ def mfu(params: float, measured: tuple[tuple[float, float], ...] = MFU) -> float
 
 
 def gpu(name: str) -> Gpu:
-    """A GPU by its short name. UserError lists those that are known."""
-    if name not in GPUS:
-        raise UserError(f"hardware '{name}' is unknown; choose one of {', '.join(GPUS)}")
-    return GPUS[name]
+    """A GPU by a name that it goes by. UserError names those near it, or all."""
+    table = known_gpus()
+    return GPUS[find_gpu(name, {one: table[one] for one in GPUS}, "hardware").name]
 
 
 def workers() -> int:
@@ -87,9 +100,10 @@ def peak_flops_per_s(device: str, precision: str) -> float:
     """The device's matrix-product peak: the maker's figure for a known GPU, else measured with the threads in use."""
     if device.startswith("cuda"):
         name = torch.cuda.get_device_name(device).lower()
-        for key, known in GPUS.items():
-            if key in name:
-                return known.bf16_flops_per_s if precision == "bf16" else known.tf32_flops_per_s
+        here = [known for known in GPUS.values() if known.device in name]
+        if here:  # the longest name is the nearest: an H100 PCIe is also an H100
+            known = max(here, key=lambda one: len(one.device))
+            return known.bf16_flops_per_s if precision == "bf16" else known.tf32_flops_per_s
     return _measured_once(device, precision, torch.get_num_threads())
 
 

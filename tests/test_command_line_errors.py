@@ -101,7 +101,7 @@ WRONG = [
     ([*SWEEP, "gpu_hour_price=2"], r"gpu_hour_price=2 is of the cluster that hardware= names"),
     (
         [*SWEEP, TEXT, "hardware=h1000", "dry_run=true"],
-        r"hardware 'h1000' is unknown; choose one of a100, h100, h200, b200",
+        r"hardware 'h1000' is unknown; did you mean h100",
     ),
     ([*CELL, "seed=-1"], r"seed is -1; it must be a whole number from 0 up"),
     (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fit.advise import Advice, PlannerLaw, advise, load_law
+from fit.advise import Advice, advise
+from fit.laws import PlannerLaw, load_law
 from fit.references import LAWS, PublishedLaw
 from fit.report.numbers import interval, short
 

@@ -28,9 +28,9 @@ def run(options: argparse.Namespace) -> None:
     if (options.law is None) != (not options.flops):
         given, missing = ("--flops", "--law") if options.flops else ("--law", "--flops")
         raise UserError(f"{given} is given without {missing}; an accuracy at a budget needs both")
-    from fit.advise import read_fit
     from fit.columns import load_columns
     from fit.downstream import fit_link
+    from fit.laws import read_fit
     from fit.limits import LOSS, SHARE
     from fit.losslaw import loss_law_of
     from fit.report.downstream import render_downstream

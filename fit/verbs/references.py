@@ -20,7 +20,7 @@ def add(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the table."""
-    from fit.advise import load_law
+    from fit.laws import load_law
     from fit.report.references import render_references
 
     print(render_references(options.flops, None if options.law is None else load_law(options.law)))

@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fit.advise import advise, budget_flops, check, load_law
+from fit.advise import advise, flops_for_loss, widening
+from fit.check import check
 from fit.errors import UserError
 from fit.isoflop import fit_isoflop
-from fit.regression import line_to_dict, random_effects
+from fit.laws import load_law
 from fit.result import write_fit
-from tests.simulated import BUDGETS, TOKENS, Surface, parabolas
-
-CONTRACT = {
-    "budgets": [{"flops": 1e18}, {"flops": 1e20}],
-    "laws": {"tokens": {"coefficient": 0.299, "exponent": 0.537, "exponent_ci95": None}, "params": None},
-}
-
-
-def write(path: Path, content: object) -> str:
-    path.write_text(json.dumps(content))
-    return str(path)
-
-
-def test_a_cluster_for_a_month_is_its_flops() -> None:
-    """Truth: 100 x 210e12 x 30 x 86,400 = 5.44e22."""
-    assert budget_flops(100, 210, 30 * 24) == pytest.approx(5.4432e22)
-
-
-@pytest.mark.parametrize("numbers", [(0, 210, 1), (100, -1, 1), (100, 210, float("nan")), (1e200, 1e200, 1)])
-def test_a_cluster_of_nothing_or_of_infinity_is_refused(numbers: tuple[float, float, float]) -> None:
-    with pytest.raises(UserError, match="a positive, finite number is expected"):
-        budget_flops(*numbers)
+from tests.simulated import Surface, parabolas
 
 
 @pytest.mark.parametrize(
@@ -86,21 +63,6 @@ def test_how_far_a_law_is_stretched_is_in_decades_beyond_its_data(flops: float, 
     assert advise(load_law("llama3"), flops).decades_beyond == pytest.approx(decades, abs=1e-3)
 
 
-def test_ones_own_fit_is_a_law(tmp_path: Path) -> None:
-    """Truth: the law that the runs obey, tokens and params each by their own."""
-    path = tmp_path / "fit.json"
-    write_fit(fit_isoflop(parabolas(), resamples=50), path)
-    law = load_law(str(path))
-    found = advise(law, 1e21)
-    assert found.tokens == pytest.approx(TOKENS(1e21), rel=1e-4)
-    assert found.params == pytest.approx(1e21 / (6 * TOKENS(1e21)), rel=1e-4)
-    assert found.params_from == "the law's own params"
-    assert (law.flops_range, law.source) == ((BUDGETS[0], BUDGETS[-1]), "simulated")
-    assert law.tokens.exponent_ci95 is not None
-    assert found.tokens_ci95 is not None
-    assert found.tokens_ci95[0] <= TOKENS(1e21) <= found.tokens_ci95[1]
-
-
 def test_advice_by_ones_own_fit_is_what_that_fit_predicts(tmp_path: Path) -> None:
     """Truth: the fit's own corrected prediction and interval, by way of the JSON; the plain law stands beside it."""
     runs = Surface().runs(span=8, noise=0.003)
@@ -135,81 +97,78 @@ def test_a_fit_without_a_params_law_falls_back_on_6nd_and_says_so(tmp_path: Path
     assert found.params == pytest.approx(1e21 / (6 * found.tokens))
 
 
-def test_the_contracts_own_keys_are_enough_for_a_law(tmp_path: Path) -> None:
-    """Truth: contract 2 names no source and no range; the range is that of its budgets."""
-    law = load_law(write(tmp_path / "fit.json", CONTRACT))
-    assert law.flops_range == (1e18, 1e20)
-    assert advise(law, 3.8e25).tokens == pytest.approx(16.3e12, rel=0.005)
+def test_the_lowest_loss_of_a_published_surface_is_that_surfaces() -> None:
+    """Truth: 1.69 + 406.4/N^0.34 + 410.7/D^0.28 at the optimum itself (arXiv 2203.15556, eq. 10)."""
+    found = advise(load_law("hoffmann"), 5.76e23)
+    assert found.loss is not None
+    by_hand = 1.69 + 406.4 / found.params**0.34 + 410.7 / found.tokens**0.28
+    assert found.loss.value == pytest.approx(by_hand, rel=1e-9)
 
 
-ANOTHER_LINE = line_to_dict(
-    random_effects(np.array([40.0, 42.0, 45.0]), np.array([20.0, 21.0, 23.0]), np.eye(3))
-)
-"""Of slope 0.6."""
+def test_a_law_without_a_loss_gives_none_and_the_rest() -> None:
+    found = advise(load_law("llama3"), 5.44e22)
+    assert found.loss is None
+    assert not found.tradeoff.loss_known
+    assert found.neighbours()[0].wasted > 0
 
 
-def changed(**law: Any) -> dict[str, Any]:
-    tokens: dict[str, Any] = {"coefficient": 0.299, "exponent": 0.537, "exponent_ci95": None}
-    return {**CONTRACT, "laws": {"tokens": {**tokens, **law}, "params": None}}
+def test_half_and_twice_the_size_cost_what_the_surface_says() -> None:
+    """Truth: the losses written out, and Chinchilla's optimum at the FLOPs that are said to be enough."""
+    law = load_law("epoch")
+    found = advise(law, 1e23)
+    for one, times in zip(found.neighbours(), (0.5, 2.0), strict=True):
+        params, tokens = times * found.params, found.tokens / times
+        assert (one.params, one.tokens) == pytest.approx((params, tokens))
+        assert one.loss == pytest.approx(1.8172 + 482.01 / params**0.3478 + 2085.43 / tokens**0.3658)
+        enough = advise(law, (1 - one.wasted) * 1e23)
+        assert enough.loss is not None
+        assert enough.loss.value == pytest.approx(one.loss)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        [],
-        None,
-        3,
-        {},
-        {"laws": {}},
-        {"laws": None},
-        {**CONTRACT, "budgets": []},
-        {**CONTRACT, "table": "runs.csv"},
-        changed(coefficient=-1),
-        changed(coefficient=0),
-        changed(coefficient=None),
-        changed(coefficient=float("inf")),
-        changed(coefficient=10**400),
-        changed(exponent=float("nan")),
-        changed(exponent="steep"),
-        changed(exponent_ci95=[0.5]),
-        changed(exponent_ci95=[0.7, 0.6]),
-        changed(corrected={"coefficient": 0.0, "exponent": 0.5}),
-        changed(corrected={"coefficient": 0.3, "exponent": 0.5}, line=ANOTHER_LINE, scatter=0.0),
-        changed(corrected={"coefficient": 0.3, "exponent": 0.5}, line={"slope": 0.5}, scatter=0.0),
-        changed(flops_range=[0, 1]),
-        changed(flops_range=["low", "high"]),
-    ],
-)
-def test_json_that_is_no_fit_is_refused(tmp_path: Path, content: object) -> None:
-    with pytest.raises(
-        UserError, match=r"law\.json' is not a fit's JSON; write one with python -m fit isoflop"
-    ):
-        load_law(write(tmp_path / "law.json", content))
+def test_ones_own_loss_has_the_interval_of_its_loss_law(tmp_path: Path) -> None:
+    """Truth: the fit's own prediction of the loss, by way of the JSON."""
+    fit = fit_isoflop(Surface().runs(span=8, noise=0.003), predict=[1e22], resamples=0)
+    write_fit(fit, tmp_path / "fit.json")
+    found, expected = advise(load_law(str(tmp_path / "fit.json")), 1e22).loss, fit.predictions[0].loss
+    assert found is not None
+    assert expected is not None
+    assert (found.value, found.ci95) == (pytest.approx(expected.value), pytest.approx(expected.ci95))
 
 
-@pytest.mark.parametrize("content", [b"", b"flops,loss\n1,2\n", bytes(range(256)), b"[" * 100_000])
-def test_a_law_file_that_is_no_json_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "law.json").write_bytes(content)
-    with pytest.raises(UserError, match=r"law\.json' is no JSON"):
-        load_law(str(tmp_path / "law.json"))
+def test_beyond_its_data_a_fits_interval_is_wider_than_at_their_end(tmp_path: Path) -> None:
+    """Truth: a line's standard error grows with the distance from the mean of its points."""
+    fit = fit_isoflop(Surface().runs(span=8, noise=0.003), resamples=0)
+    write_fit(fit, tmp_path / "fit.json")
+    law = load_law(str(tmp_path / "fit.json"))
+    assert law.flops_range is not None
+    found = widening(advise(law, 100 * law.flops_range[1]))
+    assert found is not None
+    assert 1 < found[0] < found[1]
+    assert widening(advise(load_law("llama3"), 1e24)) is None
 
 
-def test_a_law_file_that_is_not_there_or_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist; write one with"):
-        load_law(str(tmp_path / "none.json"))
-    (tmp_path / "folder.json").mkdir()
-    with pytest.raises(UserError, match="can't be read: Is a directory"):
-        load_law(str(tmp_path / "folder.json"))
+@given(st.floats(14, 30))
+def test_the_flops_of_a_loss_are_those_that_reach_it(exponent: float) -> None:
+    """Truth: the lowest loss at those FLOPs, back again."""
+    law = load_law("epoch")
+    found = advise(law, 10**exponent).loss
+    assert found is not None
+    assert flops_for_loss(law, found.value) == pytest.approx(10**exponent, rel=1e-6)
 
 
-def test_a_law_without_a_coefficient_cannot_advise() -> None:
-    with pytest.raises(UserError, match="law 'hoffmann1' has no published coefficient"):
-        load_law("hoffmann1")
+def test_the_flops_of_a_loss_by_ones_own_loss_law_are_its_inverse(tmp_path: Path) -> None:
+    """Truth: the fit's own loss law at the FLOPs that are said."""
+    write_fit(fit_isoflop(Surface().runs(span=8, noise=0.003), resamples=0), tmp_path / "fit.json")
+    law = load_law(tmp_path / "fit.json")
+    assert law.loss_law is not None
+    assert law.loss_law.predict(flops_for_loss(law, 2.2)).value == pytest.approx(2.2)
 
 
-def test_optima_past_all_numbers_are_refused(tmp_path: Path) -> None:
-    law = load_law(write(tmp_path / "law.json", changed(exponent=1e6)))
-    with pytest.raises(UserError, match="optimal tokens is inf"):
-        advise(law, 1e20)
-    with pytest.raises(UserError, match=r"6 x --params x --tokens is 0\.0"):
-        check(law, 1e-200, 1e-200)
+def test_a_loss_that_no_compute_reaches_or_no_law_knows_is_refused() -> None:
+    """Truth: the floor of arXiv 2404.10102 is 1.8172; Llama 3 publishes no loss."""
+    with pytest.raises(UserError, match=r"--loss 1\.8 is not above 1\.817 nats"):
+        flops_for_loss(load_law("epoch"), 1.8)
+    with pytest.raises(UserError, match="law 'Llama 3' has no loss, so what reaches 2 nats can't be said"):
+        flops_for_loss(load_law("llama3"), 2.0)
+    with pytest.raises(UserError, match="give a loss that can be trained for"):
+        flops_for_loss(load_law("epoch"), 1e90)

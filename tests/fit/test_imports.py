@@ -27,6 +27,8 @@ def modules_after(code: str) -> set[str]:
         ["--help"],
         ["isoflop", "--help"],
         ["budget", "--help"],
+        ["advise", "--help"],
+        ["check", "--help"],
         ["compare", "--help"],
         ["power-law", "--help"],
         ["references", "--help"],

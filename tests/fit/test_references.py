@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from fit.advise import advise, load_law
+from fit.advise import advise
 from fit.errors import UserError
+from fit.laws import load_law
 from fit.references import HOFFMANN, LAWS, LLAMA3, published_law
 
 

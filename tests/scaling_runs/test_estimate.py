@@ -94,7 +94,7 @@ def test_llama_3s_grid_takes_the_gpu_hours_of_its_flops() -> None:
 
 def test_hardware_that_is_unknown_is_named_with_those_that_are() -> None:
     plan = plan_of("sweep=isoflop_gpu")
-    with pytest.raises(UserError, match=r"hardware 'b300' is unknown; choose one of a100, h100, h200, b200"):
+    with pytest.raises(UserError, match=r"hardware 'b300' is unknown; did you mean b200"):
         estimate_plan(plan, config_of("sweep=isoflop_gpu", "hardware=b300"), ONE_BY_ONE)
 
 
@@ -275,3 +275,13 @@ def test_now_and_then_a_slow_step_does_not_count() -> None:
             pass
 
     assert 0.002 <= estimate._steady_s(act, at_least=9, for_s=0) < 0.004
+
+
+def test_a_card_whose_price_is_not_known_asks_for_one() -> None:
+    """Truth: no price of an A800 was found."""
+    plan = plan_of("sweep=isoflop_gpu")
+    with pytest.raises(UserError, match=r"no price an hour is known of hardware='a800'; give gpu_hour_price"):
+        estimate_plan(plan, config_of("sweep=isoflop_gpu", "hardware=a800"), 1)
+    timed = estimate_plan(plan, config_of("sweep=isoflop_gpu", "hardware=a800", "gpu_hour_price=1"), 1)
+    assert timed.cluster is not None
+    assert timed.cluster.cost == pytest.approx(timed.cluster.gpu_hours)
