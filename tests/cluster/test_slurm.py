@@ -9,52 +9,43 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.cluster.slurm import jobs, slurm
 from tests.configs import ROOT
-from tests.launching import Ran, Sweep, grid, launch, launch_warm, reference, rows, start, untimed, wait_for
+from tests.launching import (
+    PATIENCE_S,
+    Ran,
+    Sweep,
+    grid,
+    launch,
+    launch_warm,
+    reference,
+    rows,
+    start,
+    untimed,
+    wait_for,
+)
+from tests.test_torchrun import ADAMW
 
-SCRIPT = Path(__file__).with_name("slurm.sh")
 SLURM = "hydra/launcher=slurm"
 LONG = "sweep.budgets=[1e9,2e11]"
 """Its narrowest cell takes most of a minute and more, so that it runs into a limit of one, whatever the machine."""
+A_WHILE = "sweep.budgets=[1e9,3e10]"
+"""Its narrowest cell takes some seven seconds."""
+FOR_RANKS = ["sweep.budgets=[1e9,5e9]", "recipe.lr=1e-3"]
+"""At the rate of GRID the last bit of a sum, which ranks add up in another order, has grown to 1e-3 nats by the end."""
+TWO_NODES = ["hydra.launcher.partition=pair", "hydra.launcher.gpus=2", "hydra.launcher.gpus_a_node=1"]
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment in which Slurm's commands find the cluster."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        pytest.skip("a Slurm of its own needs root on Debian")
-    folder = str(tmp_path_factory.mktemp("slurm"))
-    environment = {**os.environ, "SLURM_TEST_FOLDER": folder}
-    started = subprocess.run(["bash", str(SCRIPT), "start"], env=environment, capture_output=True, text=True)
-    if started.returncode == 3:
-        pytest.skip(f"Slurm can't be installed here: {started.stderr.strip().splitlines()[-1]}")
-    assert started.returncode == 0, started.stderr
-    try:
-        yield {"SLURM_CONF": started.stdout.strip().partition("=")[2]}
-    finally:
-        slurm("scancel", "--full", "--user=root", cluster={"SLURM_CONF": f"{folder}/slurm.conf"})
-        subprocess.run(["bash", str(SCRIPT), "stop"], env=environment, check=True)
-
-
-def slurm(*command: str, cluster: Mapping[str, str]) -> str:
-    return subprocess.run(command, env={**os.environ, **cluster}, capture_output=True, text=True).stdout
-
-
-def jobs(cluster: Mapping[str, str]) -> dict[str, str]:
-    """ARRAY_NUMBER -> state, of all that Slurm has."""
-    lines = slurm("squeue", "--noheader", "--array", "--format=%i %T", cluster=cluster).splitlines()
-    return dict(line.split() for line in lines)
-
-
-def status(store: Path) -> Ran:
+def status(store: Path, cluster: Mapping[str, str]) -> Ran:
     done = subprocess.run(
         [sys.executable, "-m", "scaling_runs", "status", "isoflop_tiny", f"store={store}"],
         cwd=ROOT,
+        env={**os.environ, **cluster},
         capture_output=True,
         text=True,
     )
@@ -69,14 +60,15 @@ def test_a_detached_sweep_is_found_again_and_ends_as_a_local_one(base: Path, clu
     assert not (store / "isoflop_tiny" / "runs.csv").exists()
     assert len(jobs(cluster)) == 3  # a job a trunk
     assert re.match(
-        r"isoflop_tiny: 6 cells: \d finished, \d running, \d waiting, 0 failed; ", status(store).out
+        r"isoflop_tiny: 6 cells: \d finished, \d running, \d waiting, 0 failed; ", status(store, cluster).out
     )
+    assert re.search(r"^  Slurm: \d jobs? running, \d pending", status(store, cluster).out, re.M)
     again = launch(*grid(base, store), SLURM, **cluster)
     assert again.code == 0, again
     assert "3 jobs of an earlier run found in Slurm" in again.out
     assert "Slurm array" not in again.out
     assert untimed(rows(store)) == untimed(reference(base).rows())
-    assert status(store).out.startswith(
+    assert status(store, cluster).out.startswith(
         "isoflop_tiny: 6 cells: 6 finished, 0 running, 0 waiting, 0 failed; 100%"
     )
 
@@ -143,11 +135,79 @@ def test_jobs_that_are_cancelled_are_launched_again(base: Path, cluster: dict[st
     assert untimed(rows(store)) == untimed(reference(base).rows())
 
 
+def test_a_sweep_that_is_killed_before_slurm_has_answered_finds_what_it_submitted(
+    base: Path, cluster: dict[str, str], tmp_path: Path
+) -> None:
+    """Truth: a local run's table, and Slurm's own count of jobs, after an sbatch that kills whoever called it once the
+    jobs are submitted."""
+    store, sbatch = base / "slurm-unanswered", tmp_path / "sbatch"
+    sbatch.write_text(f'#!/bin/sh\n{shutil.which("sbatch")} "$@" > {tmp_path}/answer; kill -9 $PPID\n')
+    sbatch.chmod(0o755)
+    first = launch(*grid(base, store), SLURM, PATH=f"{tmp_path}:{os.environ['PATH']}", **cluster)
+    assert first.code == -signal.SIGKILL
+    assert len(jobs(cluster)) == 3
+    again = launch(*grid(base, store), SLURM, **cluster)
+    assert again.code == 0, again
+    assert "3 jobs of an earlier run found in Slurm" in again.out
+    assert "Slurm array" not in again.out
+    assert untimed(rows(store)) == untimed(reference(base).rows())
+
+
+def test_a_job_that_another_partition_preempts_saves_and_goes_on(base: Path, cluster: dict[str, str]) -> None:
+    """Truth: a local run's table. A job of higher priority wants the whole node while the narrowest cell trains."""
+    store, here = base / "slurm-preempted", base / "slurm-not-preempted"
+    options = [*grid(base, store), A_WHILE, SLURM]
+    running = start(*options, **cluster)
+    wait_for(lambda: _is_training(store, width=4), running)
+    urgent = [
+        "sbatch",
+        "--parsable",
+        "--partition=urgent",
+        "--exclusive",
+        "--output=/dev/null",
+        "--wrap=sleep 1",
+    ]
+    number = slurm(*urgent, cluster=cluster).strip()
+    out, err = running.communicate(timeout=PATIENCE_S)
+    local = launch_warm(*grid(base, here), A_WHILE, "hydra/launcher=basic")
+    assert running.returncode == local.code, (out, err)
+    assert untimed(rows(store)) == untimed(rows(here))
+    assert number not in jobs(cluster)
+    logs = "".join(path.read_text() for path in sorted((store / "isoflop_tiny" / "logs").iterdir()))
+    assert "attempt 2\n" in logs
+    assert "interrupted; run the same command again" in logs
+
+
+def test_a_cell_on_two_nodes_trains_as_in_one_process_and_saves_when_it_is_told(
+    base: Path, cluster: dict[str, str]
+) -> None:
+    """Truth: the run table of one process: the same cells and tokens, losses within 1e-4. Of a finished sweep the
+    longest cell is trained again, by two ranks, and told to end in between."""
+    store, here = base / "slurm-nodes", base / "slurm-one-process"
+    options = [*ADAMW, *FOR_RANKS]
+    launch_warm(*grid(base, here), *options, "hydra/launcher=basic")
+    longest = max(rows(here), key=lambda row: int(row["steps"]))
+    shutil.copytree(here, store)
+    shutil.rmtree(store / "cells" / longest["run_id"])
+    running = start(*grid(base, store), *options, SLURM, *TWO_NODES, **cluster)
+    wait_for(lambda: _is_training(store, int(longest["width"])), running)
+    slurm("scancel", "--signal=USR2", "--batch", *jobs(cluster), cluster=cluster)
+    out, err = running.communicate(timeout=PATIENCE_S)
+    assert "1 job of up to 4 minutes, 2 nodes of 1 GPU" in out, (out, err)
+    (log,) = (store / "isoflop_tiny" / "logs").iterdir()
+    assert "interrupted; run the same command again" in log.read_text()
+    assert "attempt 2\n" in log.read_text()
+    for two, one in zip(rows(store), rows(here), strict=True):
+        assert (two["run_id"], two["tokens"], two["flops"]) == (one["run_id"], one["tokens"], one["flops"])
+        assert float(two["loss"]) == pytest.approx(float(one["loss"]), abs=1e-4)
+        assert two["ranks"] == ("2" if two["run_id"] == longest["run_id"] else "1")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (["hydra.launcher.partition=nowhere"], "Slurm refuses the jobs: .*nvalid partition"),
-        (["hydra.launcher.gpus=1"], "Slurm refuses the jobs: "),
+        (["hydra.launcher.gpus=4"], "Slurm refuses the jobs: "),
         (["hydra.launcher.flags=[a100]"], "hydra.launcher.flags holds 'a100'"),
         (["hydra.launcher.max_minutes=0"], "hydra.launcher.max_minutes is 0"),
     ],

@@ -1,0 +1,93 @@
+"""What is submitted, and what Slurm makes of it: on a real one, with commands of a second in the place of cells."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from scaling_runs.slurm.options import SlurmOptions
+from scaling_runs.slurm.submission import Submitter
+from scaling_runs.status import status_of
+from scaling_runs.sweep_record import write_plan
+from tests.cluster.slurm import jobs, slurm
+from tests.configs import plan_of
+from tests.launching import PATIENCE_S
+from tests.scaling_runs.conftest import filled
+
+OPTIONS = SlurmOptions(None, None, None, None, 8, None, None, None, 1440, (), ())
+
+
+@pytest.fixture
+def submitter(tmp_path: Path, cluster: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Submitter:
+    """Of four cells, of which two take so long that they are an array of their own."""
+    for name, value in cluster.items():
+        monkeypatch.setenv(name, value)
+    cells = plan_of("sweep=isoflop_tiny").cells[:4]
+    store = filled(tmp_path, cells)
+    write_plan(
+        tmp_path / "queue", cells, {cell.cell_id: 18.0 + 108 * (i % 2) for i, cell in enumerate(cells)}
+    )
+    return Submitter(store, "queue", OPTIONS, threads=1)
+
+
+def commands(submitter: Submitter, line: str) -> dict[str, list[str]]:
+    """The same line of shell for each cell."""
+    names = sorted(os.listdir(submitter.store.root / "cells"))
+    return {cell_id: ["sh", "-c", line] for cell_id in names}
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < until, "it takes too long"
+        time.sleep(0.1)
+
+
+def test_one_job_at_once_is_one_over_all_arrays_also_where_a_job_is_requeued(
+    submitter: Submitter, cluster: dict[str, str], tmp_path: Path
+) -> None:
+    """Truth: Slurm's own states, looked at all the while: two arrays of two jobs on a node of two cores, of which the
+    first is requeued while it runs."""
+    notes = tmp_path / "notes"
+    line = f"echo $SLURM_ARRAY_JOB_ID >> {notes}; sleep 1"
+    one_at_once = dataclasses.replace(submitter, options=dataclasses.replace(OPTIONS, at_once=1))
+    first, *_, last = one_at_once.jobs_of(commands(submitter, line))
+    assert first.array < last.array
+    wait_until(notes.exists)
+    slurm("scontrol", "requeue", f"{first.array}_{first.number}", cluster=cluster)
+    running: list[int] = []
+
+    def over() -> bool:
+        states = jobs(cluster)
+        running.append(sum(state != "PENDING" for state in states.values()))
+        return not states
+
+    wait_until(over)
+    assert max(running) == 1
+    order = [int(array) for array in notes.read_text().split()]
+    assert order == sorted(order)
+    assert order.count(last.array) == 2
+
+
+def test_status_says_what_slurm_holds_and_how_what_it_no_longer_holds_has_ended(
+    submitter: Submitter, cluster: dict[str, str]
+) -> None:
+    """Truth: a job that fails, some that are cancelled while they run or wait; none of them has an accounting."""
+    found = submitter.jobs_of(commands(submitter, "[ $SLURM_ARRAY_TASK_ID = 1 ] && exit 3; sleep 100"))
+    failing, others = [job for job in found if job.number == 1], [job for job in found if job.number == 0]
+    wait_until(lambda: list(jobs(cluster).values()) == ["RUNNING"] * 2)
+    told = status_of("queue", str(submitter.store.root))
+    assert "\n  Slurm: 2 jobs running, 0 pending\n" in told
+    slurm("scancel", *(f"{job.array}_{job.number}" for job in others), cluster=cluster)
+    wait_until(lambda: not jobs(cluster))
+    told = status_of("queue", str(submitter.store.root))
+    assert "\n  Slurm: 0 jobs running, 0 pending\n" in told
+    for of, state in ((failing, "FAILED"), (others, "CANCELLED")):
+        for job in of:
+            assert f"\n  job {job.array}_{job.number} ended: {state}; left " in told
+    assert "\n  the same launch.py command submits what they left" in told
