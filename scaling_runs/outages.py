@@ -62,6 +62,8 @@ def riding_out(place: object, do: Callable[[], T]) -> T:
             found = do()
         except Exception as error:
             if not _is_outage(error):
+                if since is not None:
+                    _outage.over()
                 raise
             now = time.monotonic()
             # a long upload that fails at its end has not failed all the while

@@ -1,8 +1,9 @@
 """Where a store is: a folder, or the URL of an object store that fsspec reads and writes, such as s3://bucket/results.
 
-A folder is a `pathlib.Path`. A URL is a `UPath` of universal_pathlib, which acts as one: the store is written once.
-Only three things differ, and each has its own home: whole files (`files.py`), locks (`locks.py`) and the table, fit
-and figure of a sweep, which are made in a local folder and sent (`staged`).
+A folder is a `pathlib.Path`. A URL is a path of universal_pathlib, which acts as one and outlasts short outages
+(`patient_path.py`): the store is written once. Only three things differ, and each has its own home: whole files
+(`files.py`), locks (`locks.py`) and the table, fit and figure of a sweep, which are made in a local folder and sent
+(`staged`).
 """
 
 from __future__ import annotations

@@ -66,6 +66,21 @@ def test_an_outage_that_lasts_is_given_up_and_nothing_is_asked_after_it(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_an_outage_may_end_with_a_no(capsys: pytest.CaptureFixture[str]) -> None:
+    """Truth: two outages, each of which ends with the answer that there is no such file, and is said."""
+    for _ in range(2):
+        ask, asked = failing(1, OSError("away"))
+
+        def look(ask: Callable[[], str] = ask) -> None:
+            raise FileNotFoundError(ask())
+
+        with pytest.raises(FileNotFoundError):
+            riding_out("s3://bucket/a", look)
+        assert len(asked) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [line.startswith("warning") for line in said] == [True, False, True, False]
+
+
 def test_an_upload_that_fails_after_hours_is_tried_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Truth: a first try that takes longer than patience itself, and a second that works."""
     monkeypatch.setattr(outages, "PATIENCE_S", 0.05)
