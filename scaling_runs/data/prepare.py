@@ -14,7 +14,7 @@ from filelock import FileLock
 from fit.errors import UserError
 from scaling_runs.data.config import DataConfig
 from scaling_runs.data.corpus import Corpus, corpus_folder, load_corpus
-from scaling_runs.data.prepare_stream import write_stream
+from scaling_runs.data.prepare_stream import as_asked, write_stream
 from scaling_runs.data.scratch import DocumentTable, Scratch
 from scaling_runs.data.sources import Source, open_source
 from scaling_runs.data.tokens import Tokenizer, open_tokenizer
@@ -40,12 +40,14 @@ def prepare(config: DataConfig, val_tokens: int = 0) -> Corpus:
     source = open_source(config)
     pointer = _pointer(config, source, val_tokens)
     corpus = _prepared(config, pointer)
-    if corpus is not None:
+    if corpus is not None and _is_kept(corpus, config):
         return corpus
     cache = _writable_folder(config.cache_dir)
     with FileLock(cache / ".prepare.lock"):
         corpus = _prepared(config, pointer)
-        if corpus is None:
+        if corpus is not None:  # of a stream, last asked for with another path or size
+            write_text(corpus.folder / "meta.json", json.dumps(corpus.meta(), indent=1))
+        else:
             corpus = _build(config, source, val_tokens)
             write_text(pointer, json.dumps({"fingerprint": corpus.fingerprint}))
     return corpus
@@ -67,7 +69,13 @@ def _prepared(config: DataConfig, pointer: Path) -> Corpus | None:
     fingerprint = json.loads(pointer.read_text())["fingerprint"]
     if not corpus_folder(config.cache_dir, fingerprint).exists():
         return None
-    return load_corpus(fingerprint, config.cache_dir)
+    corpus = load_corpus(fingerprint, config.cache_dir)
+    return corpus if corpus.stream is None else as_asked(corpus, config)
+
+
+def _is_kept(corpus: Corpus, config: DataConfig) -> bool:
+    """Whether a cell, which knows its fingerprint alone, would find this very corpus."""
+    return load_corpus(corpus.fingerprint, config.cache_dir) == corpus
 
 
 def _pointer(config: DataConfig, source: Source, val_tokens: int) -> Path:
@@ -81,7 +89,7 @@ def _pointer(config: DataConfig, source: Source, val_tokens: int) -> Path:
         config.max_train_tokens,
     )
     if not config.on_disk:
-        asked += ("not on disk", val_tokens, config.train_tokens)
+        asked += ("not on disk", val_tokens)
     key = hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
     return Path(config.cache_dir) / "sources" / f"{key}.json"
 

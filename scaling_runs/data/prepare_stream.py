@@ -30,7 +30,7 @@ def write_stream(config: DataConfig, folder: Path, val_tokens: int) -> Corpus:
     assert config.train_tokens is not None
     local, commit = Path(config.hf_path), commit_of(config.hf_path)
     stream = Stream(
-        path=str(local.absolute()) if local.exists() else config.hf_path,
+        path=_path(config.hf_path),
         name=config.hf_name,
         split=config.hf_split,
         revision=commit,
@@ -79,6 +79,23 @@ def write_stream(config: DataConfig, folder: Path, val_tokens: int) -> Corpus:
     )
     write_text(folder / "meta.json", json.dumps(corpus.meta(), indent=1))
     return corpus
+
+
+def as_asked(corpus: Corpus, config: DataConfig) -> Corpus:
+    """What was prepared, with what `config` says that is not in its fingerprint, and may have been otherwise then."""
+    assert corpus.stream is not None
+    assert config.hf_path is not None
+    assert config.train_tokens is not None
+    stream = dataclasses.replace(corpus.stream, path=_path(config.hf_path), tokenizer=config.tokenizer)
+    description = f"{stream.where}, read as it is trained on"
+    return dataclasses.replace(
+        corpus, train_tokens=config.train_tokens, stream=stream, description=description
+    )
+
+
+def _path(data_set: str) -> str:
+    """Of a folder, wherever a cell is started."""
+    return str(Path(data_set).absolute()) if Path(data_set).exists() else data_set
 
 
 def _contents(folder: Path) -> list[tuple[str, int]]:

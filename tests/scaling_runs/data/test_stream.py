@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,6 +170,25 @@ def test_a_stream_is_found_again_and_a_larger_validation_set_is_another_corpus(t
     again = prepare(stream_config(moved, tmp_path / "cache"), 200)
     assert again.fingerprint == corpus.fingerprint
     assert batches_of(again, 1)[0].shape == (BATCH, SEQ_LEN + 1)
+
+
+def test_a_stream_is_as_it_was_asked_for_last(tmp_path: Path) -> None:
+    """Truth: the size and the folder of the last command, to which an earlier one had been the same."""
+    first, second = (write_data_set(tmp_path / name, FILES) for name in ("first", "second"))
+    cache = tmp_path / "cache"
+    once = prepare(stream_config(first, cache, train_tokens=100), 200)
+    other = prepare(stream_config(second, cache, train_tokens=300), 200)
+    assert other.fingerprint == once.fingerprint
+    shutil.rmtree(second)
+    again = prepare(stream_config(first, cache, train_tokens=100), 200)
+    assert again == once == load_corpus(once.fingerprint, cache)
+    assert batches_of(again, 1)[0].shape == (BATCH, SEQ_LEN + 1)
+    larger = stream_config(first, cache, train_tokens=500)
+    found = find_prepared(larger, 200)
+    assert found is not None
+    assert found.train_tokens == 500
+    assert load_corpus(once.fingerprint, cache).train_tokens == 100
+    assert prepare(larger, 200) == found == load_corpus(once.fingerprint, cache)
 
 
 @pytest.mark.parametrize(
