@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ MAX_LANES = 64
 """Enough to mix text and to share out over ranks, few enough to hold open."""
 READ_AHEAD = 8
 """Batches that are read while as many are trained on: reading comes in bursts of a group of rows."""
+READ_AHEAD_TOKENS = 1 << 20
+"""Of a rank, at most, past its next batch: large batches are bursts enough, and would be long in coming."""
 MAX_THREADS = 16
 
 LanePlace = dict[str, Any]
@@ -220,6 +223,8 @@ class StreamedBatches:
             lane: one.place() for lane, one in self._lanes.items()
         }
         self._ready: deque[_Read] = deque()
+        self._ahead_batches = min(READ_AHEAD, max(1, READ_AHEAD_TOKENS // (share * seq_len)))
+        self._ended = Event()
         self._threads = ThreadPoolExecutor(min(len(mine), MAX_THREADS), thread_name_prefix="reading")
         self._read_on()
 
@@ -227,6 +232,7 @@ class StreamedBatches:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()  # or whoever ends waits for batches that nobody will train on
         self._threads.shutdown(cancel_futures=True)
 
     def batch(self, step: int) -> np.ndarray:
@@ -254,7 +260,8 @@ class StreamedBatches:
         self._reading = [self._threads.submit(self._ahead, lane) for lane in self._lanes.values()]
 
     def _ahead(self, lane: Lane) -> list[tuple[np.ndarray, Callable[[], LanePlace]]]:
-        return [lane.read(self.height, self.seq_len) for _ in range(READ_AHEAD)]
+        ahead = range(self._ahead_batches)
+        return [lane.read(self.height, self.seq_len) for _ in ahead if not self._ended.is_set()]
 
 
 def _lane_files(files: int, seed: int, lanes: int, lane: int, epoch: int) -> list[int]:

@@ -207,6 +207,28 @@ def test_reading_ahead_ends_with_the_batches(corpus: Corpus) -> None:
     assert set(threading.enumerate()) <= before
 
 
+def test_large_batches_are_read_one_at_a_time(corpus: Corpus) -> None:
+    """Truth: the epoch that a lane is in, which has read the batch in the works and one more: two batches far."""
+    with StreamedBatches(corpus, 2**18, BATCH, seed=3) as batches:
+        batches.batch(0)
+        of_one = batches.lanes()[0]["epoch"]
+        lane = batches._lanes[0]
+    assert of_one > 0
+    assert lane.epoch <= 2 * of_one + 2
+
+
+def test_an_end_does_not_wait_for_all_batches_ahead(corpus: Corpus) -> None:
+    """Truth: the epoch that a lane comes to in all of them, each of which takes it over its files several times."""
+    with StreamedBatches(corpus, 2**13, BATCH, seed=3) as batches:
+        for step in range(READ_AHEAD):
+            batches.batch(step)
+        whole = batches.lanes()[0]["epoch"]
+    with StreamedBatches(corpus, 2**13, BATCH, seed=3) as batches:
+        lane = batches._lanes[0]
+    assert whole > 2 * READ_AHEAD
+    assert lane.epoch < whole / 2
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
