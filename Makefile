@@ -26,7 +26,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 cluster: $(CLUSTER_READY)
-	$(BIN)/python -m pytest tests/cluster tests/scaling_runs/test_places.py
+	$(BIN)/python -m pytest tests/cluster tests/scaling_runs/test_places.py tests/fit/sources/test_urls.py
 
 smoke: $(READY)
 	$(BIN)/python launch.py sweep=isoflop_tiny

@@ -281,7 +281,9 @@ def test_a_card_whose_price_is_not_known_asks_for_one() -> None:
     """Truth: no price of an A800 was found."""
     plan = plan_of("sweep=isoflop_gpu")
     with pytest.raises(UserError, match=r"no price an hour is known of hardware='a800'; give gpu_hour_price"):
-        estimate_plan(plan, config_of("sweep=isoflop_gpu", "hardware=a800"), 1)
-    timed = estimate_plan(plan, config_of("sweep=isoflop_gpu", "hardware=a800", "gpu_hour_price=1"), 1)
+        estimate_plan(plan, config_of("sweep=isoflop_gpu", "hardware=a800"), ONE_BY_ONE)
+    timed = estimate_plan(
+        plan, config_of("sweep=isoflop_gpu", "hardware=a800", "gpu_hour_price=1"), ONE_BY_ONE
+    )
     assert timed.cluster is not None
     assert timed.cluster.cost == pytest.approx(timed.cluster.gpu_hours)

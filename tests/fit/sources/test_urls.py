@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from tests.fit.test_curves import records, sweep
 from tests.simulated import parabolas, rows_of, write_csv
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is optional")
+needs_aiohttp = pytest.mark.skipif(
+    find_spec("aiohttp") is None, reason="aiohttp is optional (requirements-cluster.lock)"
+)
 RUNS = parabolas(budgets=[1e18, 1e19], sizes=4)
 
 
@@ -66,6 +70,7 @@ def test_a_table_or_a_sweeps_folder_at_a_url_is_read_as_it_was_written(memory: s
     assert list(runs.run_id) == list(RUNS.run_id)
 
 
+@needs_aiohttp
 def test_a_table_of_a_web_server_is_read_and_its_signature_not_shown(tmp_path: Path, web: str) -> None:
     """Truth: the simulated runs; of a signed URL no message has what follows the question mark."""
     write_csv(tmp_path / "runs.csv", rows_of(RUNS))
@@ -101,8 +106,12 @@ def test_the_curves_of_a_sweep_at_a_url_are_those_of_its_folder(tmp_path: Path) 
     [
         ("MEMORY/none.csv", r"/none\.csv' does not exist; give the URL of a CSV"),
         ("memory://nowhere/at/all", r"'memory://nowhere/at/all' does not exist; "),
-        ("WEB/none.csv", r"/none\.csv' does not exist"),
-        ("http://127.0.0.1:9/runs.csv", r"can't be read \(.*127\.0\.0\.1.*\); check its name, its endpoint"),
+        pytest.param("WEB/none.csv", r"/none\.csv' does not exist", marks=needs_aiohttp),
+        pytest.param(
+            "http://127.0.0.1:9/runs.csv",
+            r"can't be read \(.*127\.0\.0\.1.*\); check its name, its endpoint",
+            marks=needs_aiohttp,
+        ),
         ("nonsense://x/runs.csv", r"can't be read \(Protocol not known: nonsense\); check its name"),
         (
             "gs://bucket/runs.csv",
@@ -125,6 +134,7 @@ def test_a_folder_at_a_url_without_a_table_is_told(memory: str) -> None:
         load_runs(memory)
 
 
+@needs_aiohttp
 def test_a_host_that_takes_the_call_and_says_nothing_is_told_in_time(
     monkeypatch: pytest.MonkeyPatch, fit: Run
 ) -> None:
