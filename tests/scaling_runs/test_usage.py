@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fit.errors import UserError
 from scaling_runs import usage
 from scaling_runs.config import Config, register, typed
+from scaling_runs.errors import StoreLost
 from scaling_runs.grid import SweepConfig
 from scaling_runs.usage import choices, plain_errors, refuse_lists, refuse_misread
 from tests.configs import ROOT
@@ -171,6 +172,12 @@ def test_a_bug_keeps_its_traceback() -> None:
     """Truth: an error that no user can cause passes through."""
     with pytest.raises(ZeroDivisionError), plain_errors():
         raise ZeroDivisionError
+
+
+def test_a_store_that_is_lost_is_one_sentence_and_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    """Truth: exit code 1, that of a sweep whose cells failed."""
+    assert raised_in(StoreLost("s3://bucket/a could not be read")) == 1
+    assert capsys.readouterr().err == "error: s3://bucket/a could not be read\n"
 
 
 def test_interruptions_exit_as_a_shell_expects(capsys: pytest.CaptureFixture[str]) -> None:
