@@ -207,7 +207,7 @@ def test_a_cell_on_two_nodes_trains_as_in_one_process_and_saves_when_it_is_told(
     ("options", "said"),
     [
         (["hydra.launcher.partition=nowhere"], "Slurm refuses the jobs: .*nvalid partition"),
-        (["hydra.launcher.gpus=4"], "Slurm refuses the jobs: "),
+        (["hydra.launcher.flags=[--constraint=nowhere]"], "Slurm refuses the jobs: .*nvalid feature"),
         (["hydra.launcher.flags=[a100]"], "hydra.launcher.flags holds 'a100'"),
         (["hydra.launcher.max_minutes=0"], "hydra.launcher.max_minutes is 0"),
     ],
@@ -215,7 +215,7 @@ def test_a_cell_on_two_nodes_trains_as_in_one_process_and_saves_when_it_is_told(
 def test_what_the_cluster_does_not_have_is_told_in_one_sentence(
     base: Path, cluster: dict[str, str], options: list[str], said: str
 ) -> None:
-    """Truth: a partition that nobody defined, GPUs that no node has, and options that are none."""
+    """Truth: a partition and a feature that nobody defined, and options that are none."""
     ran = launch_warm(*grid(base, base / "slurm-refused"), SLURM, *options, **cluster)
     assert ran.code == 2
     assert re.match(f"error: {said}", ran.err), ran.err
