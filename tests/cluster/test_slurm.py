@@ -207,7 +207,7 @@ def test_a_cell_on_two_nodes_trains_as_in_one_process_and_saves_when_it_is_told(
     ("options", "said"),
     [
         (["hydra.launcher.partition=nowhere"], "Slurm refuses the jobs: .*nvalid partition"),
-        (["hydra.launcher.flags=[--constraint=nowhere]"], "Slurm refuses the jobs: .*nvalid feature"),
+        (["hydra.launcher.flags=['--constraint=nowhere']"], "Slurm refuses the jobs: .*nvalid feature"),
         (["hydra.launcher.flags=[a100]"], "hydra.launcher.flags holds 'a100'"),
         (["hydra.launcher.max_minutes=0"], "hydra.launcher.max_minutes is 0"),
     ],
