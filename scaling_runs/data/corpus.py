@@ -34,6 +34,11 @@ class Stream:
         name = self.path + (f" ({self.name})" if self.name else "")
         return f"data set '{name}' (split {self.split})"
 
+    @property
+    def description(self) -> str:
+        """Of a corpus that is read so."""
+        return f"{self.where}, read as it is trained on"
+
 
 @dataclass(frozen=True)
 class Corpus:

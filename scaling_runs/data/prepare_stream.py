@@ -67,7 +67,7 @@ def write_stream(config: DataConfig, folder: Path, val_tokens: int) -> Corpus:
     corpus = Corpus(
         folder=corpus_folder(config.cache_dir, fingerprint),
         fingerprint=fingerprint,
-        description=f"{stream.where}, read as it is trained on",
+        description=stream.description,
         vocab_size=tokenizer.vocab_size,
         dtype=tokenizer.dtype,
         train_tokens=config.train_tokens,
@@ -87,9 +87,8 @@ def as_asked(corpus: Corpus, config: DataConfig) -> Corpus:
     assert config.hf_path is not None
     assert config.train_tokens is not None
     stream = dataclasses.replace(corpus.stream, path=_path(config.hf_path), tokenizer=config.tokenizer)
-    description = f"{stream.where}, read as it is trained on"
     return dataclasses.replace(
-        corpus, train_tokens=config.train_tokens, stream=stream, description=description
+        corpus, train_tokens=config.train_tokens, stream=stream, description=stream.description
     )
 
 
