@@ -34,19 +34,31 @@ class ModelConfig:
     """A ladder of shapes (`models/shapes.py` says what each number means)."""
 
     name: str = MISSING
+    """What the ladder is called."""
     family: str = "llama"
+    """llama: RMS norms, SwiGLU, rotary positions; gpt2: layer norms, GELU, learned positions."""
     width: int | None = None
     """The one size to train with `budget=`; a sweep chooses its own."""
     head_width: int | None = None
+    """Every rung has heads of this width; set this or `heads`."""
     heads: int | None = None
+    """Every rung has this many heads."""
     width_step: int | None = None
+    """Width between rungs; by default `head_width`."""
     aspect: float = 64.0
+    """Width over depth, where depth is above its minimum."""
     min_depth: int = 4
+    """Layers of the smallest rungs."""
     mlp_ratio: float = 3.0
+    """Width of the MLP over that of the model."""
     kv_heads: int | None = None
+    """Key-value heads that all heads share, where set; else one a head."""
     tied: bool = False
+    """The output head is the input embedding transposed."""
     rope_theta: float = ROPE_THETA
+    """Base of the rotary positions, of a Llama."""
     seq_len: int = 128
+    """Tokens of a window."""
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
@@ -99,7 +111,9 @@ class TrackingConfig:
     mode: str = "offline"
     """W&B: offline, online or off."""
     project: str = "isoflop"
+    """W&B's project."""
     entity: str | None = None
+    """W&B's user or team; by default its own."""
 
     def __post_init__(self) -> None:
         if self.mode not in ("offline", "online", "off"):
@@ -111,13 +125,19 @@ class Config:
     """All of it. Either `sweep=NAME`, or `budget=FLOPS model.width=W` for one cell."""
 
     sweep: SweepConfig | None = None
+    """A grid of cells: `configs/sweep/`."""
     model: ModelConfig = field(default_factory=ModelConfig)
+    """A ladder of shapes: `configs/model/`."""
     data: DataConfig = field(default_factory=DataConfig)
+    """A corpus: `configs/data/`."""
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    """Learning rate, batch, schedule, optimiser: `configs/recipe/`."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    """W&B: `configs/tracking/`."""
     budget: float | None = None
     """FLOPs of one cell."""
     seed: int = 0
+    """Of one cell: its weights and the order of its batches."""
     cell: str | None = None
     """Train this cell of the store, by its id: how a sweep starts its cells."""
     flops: str = "exact"
@@ -125,6 +145,7 @@ class Config:
     precision: str | None = None
     """fp32 or bf16; by default bf16 on a GPU, and on a CPU where a plan takes 1/1.5 of the time in it or less."""
     val_tokens: int = 262_144
+    """Tokens that each cell's final loss is measured on."""
     threads: int = 1
     """CPU threads of a cell."""
     sharding: str = "auto"
@@ -140,6 +161,7 @@ class Config:
     store: str = "results"
     """Where cells and sweeps are kept."""
     dry_run: bool = False
+    """Print the plan, its cost and what is wrong with it; train nothing."""
     detach: bool = False
     """Submit a sweep's cells to the launcher's cluster and return; the same command without it concludes the sweep."""
     audit: bool = False

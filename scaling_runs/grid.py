@@ -33,6 +33,7 @@ class SweepConfig:
     """A grid of cells: sizes even in log N about the expected optimum of each budget."""
 
     name: str = MISSING
+    """The sweep's folder in the store."""
     budgets: list[float] = field(default_factory=list)
     """FLOPs. Where there are none they follow from `target`."""
     planner: str = "grid"
@@ -65,6 +66,7 @@ class SweepConfig:
     expected_params: float = MISSING
     """Optimal parameters (without embedding) that are expected at `expected_at_flops`."""
     expected_at_flops: float = MISSING
+    """The budget that `expected_params` is about."""
     expected_exponent: float = 0.5
     """How that optimum is expected to grow with compute."""
 

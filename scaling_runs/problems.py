@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from fit.diagnostics.codes import Explanation
 from fit.errors import UserError
 from fit.valley import MIN_SIZES
 from scaling_runs.cell import Cell
 from scaling_runs.grid import SweepConfig
 from scaling_runs.layout import Layout
+from scaling_runs.memory import RESERVED
 
 MIN_STEPS = 100
 """Fewer steps than this leave warm-up and decay no room, and the loss high for a reason that is not the size."""
@@ -20,6 +22,47 @@ MIN_REACH = 2.0
 MAX_ROUNDING = 0.02
 DOES_NOT_FIT = "memory"
 """The code of a cell that no part of the cluster can hold: a run is refused for it."""
+
+CODES: Mapping[str, Explanation] = {
+    "few-rungs": Explanation(
+        "The budget gets fewer sizes than were asked for.",
+        "The model ladder has fewer rungs than `sweep.sizes` within `sweep.span` of the expected optimum, from "
+        "`sweep.min_params` to `sweep.max_params`.",
+        "Widen these, or give the ladder finer rungs (`model.width_step`).",
+    ),
+    "too-few-sizes": Explanation(
+        "No parabola can be fitted to this budget. A sweep of which fewer than two budgets are left is refused.",
+        f"It gets fewer than {MIN_SIZES} sizes.",
+        "Raise `sweep.sizes`.",
+    ),
+    "off-centre": Explanation(
+        "The budget's minimum may come to lie at an edge of its grid.",
+        f"The grid ends within {MIN_REACH:g}x of the expected optimum, in params, on one side.",
+        "Widen `sweep.span`, or give the ladder finer rungs.",
+    ),
+    "few-steps": Explanation(
+        "A cell has no room for warm-up and decay, so its loss is high for a reason that is not its size.",
+        f"It takes fewer than {MIN_STEPS} steps.",
+        "Lower `recipe.batch_tokens`, or leave the cell out (a smaller `sweep.span`).",
+    ),
+    "repeated-data": Explanation(
+        "A cell sees its text too often for repeats to be as good as new text.",
+        f"It passes over the corpus more than {MAX_EPOCHS:g} times (Muennighoff et al., arXiv 2305.16264).",
+        "Get more text, or leave the cell out.",
+    ),
+    "rounding": Explanation(
+        "Whole steps move a cell off its budget.",
+        f"What it spends in whole steps is more than {MAX_ROUNDING:.0%} off.",
+        "Lower `recipe.batch_tokens`.",
+    ),
+    DOES_NOT_FIT: Explanation(
+        "A cell fits on no part of the cluster that `hardware=` and `gpus=` name. A run is refused for it.",
+        "Weights, gradients, moments and activations by formula (`scaling_runs/memory.py`), sharded over all GPUs and "
+        f"with activation checkpointing, against {1 - RESERVED:.0%} of a GPU's memory.",
+        "Give more `gpus`, a GPU with more memory, or a smaller `sweep.max_params`.",
+    ),
+}
+"""Every code that a plan's problems can have; `docs/warnings.md` is made of this too."""
 
 
 @dataclass(frozen=True)

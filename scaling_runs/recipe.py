@@ -26,31 +26,40 @@ class RecipeConfig:
     """The rules, as a user sets them (`configs/recipe/`)."""
 
     name: str = "adamw"
+    """What the rules are called."""
     optimizer: str = "adamw"
+    """adamw; muon: Muon for the blocks' matrices, AdamW for the rest."""
     lr: float = 3e-3
     """Peak learning rate of AdamW at `lr_params` parameters (all of a model's, without its embedding)."""
     lr_params: float = 1e5
+    """The size that `lr` is about."""
     lr_exponent: float = 0.0
     """Peak learning rate goes as params^-lr_exponent."""
     muon_lr: float = 0.01
     """Peak learning rate of Muon's orthogonalised updates, the same at every size."""
     beta1: float = 0.9
+    """Of AdamW: decay of the mean of gradients."""
     beta2: float = 0.95
+    """Of AdamW: decay of the mean of their squares."""
     beta2_half_life_tokens: float | None = None
     """Where set, beta2 = 2^(-batch_tokens / half-life) instead (Marek et al., arXiv 2507.07101, section 3.2)."""
     weight_decay: float = 0.1
+    """Decoupled: times the learning rate, of a weight at each step."""
     clip: float = 1.0
     """Gradient norm is clipped to this (Llama 3, arXiv 2407.21783, and most others)."""
     batch_tokens: float = 512
     """Tokens a step at a budget of `batch_flops`, rounded to 1, 2, 3, 4, 6, 8, 12, 16, … sequences."""
     batch_flops: float = 1e12
+    """The budget that `batch_tokens` is about."""
     batch_exponent: float = 0.0
     """batch_tokens goes as C^batch_exponent, so that one valley has one batch (DeepSeek, arXiv 2401.02954,
     eq. 1: 0.3271; Llama 3's 250K tokens at 6e18 to 4M at 1e22: 0.374)."""
     max_batch_tokens: float = math.inf
+    """No larger batch, whatever the rule says."""
     warmup_fraction: float = 0.1
     """Share of a cell's steps spent on linear warm-up."""
     max_warmup_steps: int | None = None
+    """At most so many; null: no limit."""
     decay: str = "linear"
     """How the rate falls from its peak to `final_lr_fraction` of it: linear, cosine, or sqrt, which is 1 - sqrt(x) of
     the way x (Hägele et al., arXiv 2405.18392, section 3.2)."""
@@ -61,7 +70,9 @@ class RecipeConfig:
     """With a cooldown: past so many tokens the trunk's rate falls as 1/sqrt(tokens) (Zhai et al., arXiv 2106.04560,
     section 3.4), so that a model that trains for long ends its trunk at a rate that suits it. Null: it is constant."""
     final_lr_fraction: float = 0.0
+    """Share of the peak rate at which a cell ends."""
     init_std: float = 0.02
+    """Standard deviation of weights as they are drawn."""
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:

@@ -27,7 +27,7 @@ class Hours:
 def add_budget_options(verb: Any) -> None:
     """Declare them."""
     group = verb.add_argument_group("budget", "FLOPs, or a cluster and how long or for how much money")
-    group.add_argument("--flops", type=number)
+    group.add_argument("--flops", type=number, help="the budget itself: 5.4e22")
     group.add_argument("--gpus", type=number, metavar="N", help="how many")
     group.add_argument(
         "--gpu", metavar="NAME", help="h100, a800, rtx4090, tpu-v5p, …; --list-gpus of budget lists them"
@@ -38,7 +38,7 @@ def add_budget_options(verb: Any) -> None:
         "--mfu", type=number, help="share of the GPU's peak that it reaches; 0.4 where not given"
     )
     group.add_argument("--precision", choices=PRECISIONS, help="of that peak")
-    group.add_argument("--days", type=number)
+    group.add_argument("--days", type=number, help="of 24 hours, unless --hours says how many of each")
     group.add_argument("--hours", type=hours, metavar="H[/day]", help="in all, or of each day: 12/day")
     group.add_argument("--price", type=number, metavar="USD", help="money to spend on GPU-hours")
     group.add_argument(

@@ -12,8 +12,8 @@ def add(verbs: Any) -> None:
     """Declare the verb and its options."""
     verb = verbs.add_parser("power-law", help="y = A·x^α, or E + A·x^-α, of any two columns")
     verb.add_argument("table", metavar="TABLE", help="a CSV or parquet file, here or at a URL")
-    verb.add_argument("--x", required=True, metavar="COLUMN")
-    verb.add_argument("--y", required=True, metavar="COLUMN")
+    verb.add_argument("--x", required=True, metavar="COLUMN", help="what the law is a power of")
+    verb.add_argument("--y", required=True, metavar="COLUMN", help="what it gives")
     verb.add_argument("--offset", action="store_true", help="with a floor E, where the points support one")
     verb.add_argument(
         "--space",

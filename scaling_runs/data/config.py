@@ -23,11 +23,13 @@ class DataConfig:
     hf_name: str | None = None
     """hf: its configuration."""
     hf_split: str = "train"
+    """hf: its split."""
     streaming: bool = True
     """hf: read what is needed and no more, rather than download it all first."""
     on_disk: bool = True
     """false: hf: only the validation set is put on disk, and cells read the rest as they train."""
     text_column: str = "text"
+    """hf, and .jsonl, .json or .parquet files: the column that holds the text."""
     tokenizer: str = BYTES
     """`bytes`, or a transformers tokeniser by name or folder."""
     val_fraction: float = 0.02
@@ -39,6 +41,7 @@ class DataConfig:
     train_tokens: int | None = None
     """Declared, for the same; of what is not on disk, for repeats are counted by it."""
     cache_dir: str = "cache"
+    """Where prepared text is kept."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

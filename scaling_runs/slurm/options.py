@@ -10,8 +10,11 @@ from fit.errors import UserError
 @dataclass(frozen=True)
 class SlurmOptions:
     partition: str | None
+    """As sbatch has it; None for the cluster's own."""
     account: str | None
+    """Likewise."""
     qos: str | None
+    """Likewise."""
     gpus: int | None
     """Of a cell; None for those of the plan's layout, where hardware= is named, and for none elsewhere."""
     gpus_a_node: int
