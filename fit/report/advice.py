@@ -39,11 +39,17 @@ def render_advice(
         *_deviations(advice),
         *_constraints(advice, constraints),
         *_build(build),
-        *(["It takes", *costs] if costs else []),
+        *([_takes(constraints), *costs] if costs else []),
     ]
     if law.note:
         lines.append(f"Note: {law.note}")
     return "\n".join(line for line in lines if line)
+
+
+def _takes(constraints: Mapping[str, Constraints]) -> str:
+    """Above the costs, which are those of the whole budget."""
+    serves = any(one.inference_tokens for one in constraints.values())
+    return "It takes, training and serving together, both at this speed" if serves else "It takes"
 
 
 def reach(advice: Advice) -> str:
