@@ -2,22 +2,24 @@
 # make test    the environment, then the tests
 # make lint    the environment, then format, lint, types and import contracts
 # make cluster the environment and what clusters need, then the tests on Slurm (as root on Debian), Ray and an S3 server
+# make docs    the environment and what the site needs, then its generated pages, the site in site/, and the tests of both
 # make smoke   the environment, then python launch.py sweep=isoflop_tiny
-# make lock    requirements.lock and requirements-cluster.lock anew, from the ranges in pyproject.toml
+# make lock    requirements.lock, requirements-cluster.lock and requirements-docs.lock anew, from the ranges in pyproject.toml
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.made-from-lock
 CLUSTER_READY := .venv/.made-for-clusters
+DOCS_READY := .venv/.made-for-docs
 
-.PHONY: run test cluster lint smoke lock
+.PHONY: run test cluster docs lint smoke lock
 
 run: $(READY)
 	$(BIN)/python launch.py sweep=isoflop_small
 
 test: $(READY)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/models tests/fit tests/scaling_runs
-	$(BIN)/python -m pytest tests/test_*.py
+	$(BIN)/python -m pytest tests/test_*.py tests/docs
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -27,6 +29,11 @@ lint: $(READY)
 
 cluster: $(CLUSTER_READY)
 	$(BIN)/python -m pytest tests/cluster tests/scaling_runs/test_places.py tests/fit/sources/test_urls.py
+
+docs: $(DOCS_READY)
+	$(BIN)/python docs/generate.py
+	DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python -m pytest tests/docs/test_site.py tests/docs/test_notebook.py
 
 smoke: $(READY)
 	$(BIN)/python launch.py sweep=isoflop_tiny
@@ -41,6 +48,10 @@ $(CLUSTER_READY): $(READY) requirements-cluster.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-cluster.lock
 	@touch $@
 
+$(DOCS_READY): $(READY) requirements-docs.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-docs.lock
+	@touch $@
+
 lock:
 	rm -rf .venv-lock
 	$(PYTHON) -m venv .venv-lock
@@ -49,9 +60,15 @@ lock:
 	.venv-lock/bin/python -m pip freeze --exclude isoflop | sed 's/+cpu$$//' > .venv-lock/pins
 	(sed -n '/^#/p' requirements.lock && cat .venv-lock/pins) > .venv-lock/requirements.lock
 	(sed 's/==.*//' .venv-lock/pins; echo pip; echo setuptools) | sort -fu > scaling_runs/data/packages.txt
+	.venv-lock/bin/python -m pip install --quiet --group docs
+	.venv-lock/bin/python -m pip freeze --exclude isoflop | sed 's/+cpu$$//' | grep -vxFf .venv-lock/pins > .venv-lock/docs
+	(sed -n '/^#/p' requirements-docs.lock && cat .venv-lock/docs) > .venv-lock/requirements-docs.lock
+	.venv-lock/bin/python -m pip uninstall --quiet --yes --requirement .venv-lock/docs
+	.venv-lock/bin/python -m pip install --quiet --requirement .venv-lock/pins
 	.venv-lock/bin/python -m pip install --quiet --group cluster
 	.venv-lock/bin/python -m pip freeze --exclude isoflop | sed 's/+cpu$$//' | grep -vxFf .venv-lock/pins > .venv-lock/more
 	(sed -n '/^#/p' requirements-cluster.lock && cat .venv-lock/more) > .venv-lock/requirements-cluster.lock
 	mv .venv-lock/requirements.lock requirements.lock
 	mv .venv-lock/requirements-cluster.lock requirements-cluster.lock
+	mv .venv-lock/requirements-docs.lock requirements-docs.lock
 	rm -rf .venv-lock
