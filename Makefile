@@ -32,7 +32,7 @@ cluster: $(CLUSTER_READY)
 
 docs: $(DOCS_READY)
 	$(BIN)/python docs/generate.py
-	DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(BIN)/python -m pytest tests/docs/test_site.py tests/docs/test_notebook.py
 
 smoke: $(READY)

@@ -1,4 +1,4 @@
-"""The commands that README.md and docs/*.md show, and what is printed below them."""
+"""The commands that README.md, CONTRIBUTING.md and docs/*.md show, and what is printed below them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.configs import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROMPT = "$ "
 PROGRAMS = r"(?:python |torchrun |make |pip |sbatch |scancel )"
 COMMAND = re.compile(rf"(?:\$ )?{PROGRAMS}")

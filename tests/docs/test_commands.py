@@ -1,5 +1,5 @@
-"""Every command of README.md and docs/*.md: run, with its output compared where the page shows it, or, where it takes
-minutes, a cluster or the network, read as far as it can be without: options composed and checked, nothing trained.
+"""Every command of README.md, CONTRIBUTING.md and docs/*.md: run, with its output compared where the page shows it, or,
+where it takes minutes, a cluster or the network, read as far as it can be without: options composed and checked.
 
 A command that none of the ways below takes fails.
 """
@@ -79,9 +79,14 @@ def run_fit(command: Command, arguments: list[str]) -> str | None:
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         code = main(arguments)
-    refused = command.printed is not None and command.printed[0].startswith("error: ")
-    assert code == (2 if refused else 0), out.getvalue()
+    _require_code(command, code, out.getvalue())
     return out.getvalue()
+
+
+def _require_code(command: Command, code: int, said: str) -> None:
+    """2 where the page shows that the command is refused."""
+    refused = command.printed is not None and command.printed[0].startswith("error: ")
+    assert code == (2 if refused else 0), said
 
 
 def _verbs() -> set[str]:
@@ -93,7 +98,9 @@ def run_launch(command: Command, arguments: list[str]) -> str | None:
     refuse_misread(arguments)
     register()
     if command.printed is not None:
-        return launch(*arguments, cwd=Path.cwd(), **OFFLINE).out
+        ran = launch(*arguments, cwd=Path.cwd(), **OFFLINE)
+        _require_code(command, ran.code, ran.err)
+        return ran.out + ran.err
     overrides = [word for word in arguments if not word.startswith("--cfg") and word != "job"]
     refuse_lists(overrides)
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
