@@ -123,16 +123,15 @@ def _explained(codes: Mapping[str, Explanation]) -> Iterator[str]:
 
 
 def described(schema: type[Any]) -> dict[str, str]:
-    """Each field's docstring, the string below it, on one line."""
-    (body,) = (
-        node.body for node in ast.parse(inspect.getsource(schema)).body if isinstance(node, ast.ClassDef)
-    )
-    found = {}
-    for field, below in itertools.pairwise(body):
-        if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
-            continue
-        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            found[field.target.id] = " ".join(str(below.value.value).split())
+    """Each field's docstring, the string below it, on one line; of inherited fields too."""
+    found: dict[str, str] = {}
+    for one in reversed([base for base in schema.__mro__ if dataclasses.is_dataclass(base)]):
+        (node,) = (node for node in ast.parse(inspect.getsource(one)).body if isinstance(node, ast.ClassDef))
+        for field, below in itertools.pairwise(node.body):
+            if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
+                continue
+            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                found[field.target.id] = " ".join(str(below.value.value).split())
     return found
 
 

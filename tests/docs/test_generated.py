@@ -12,6 +12,7 @@ import pytest
 
 from fit.cli import VERBS, main
 from fit.diagnostics import codes as of_fits
+from fit.report.verdict import CARRIES, SHAKES
 from scaling_runs import problems
 from scaling_runs.usage import _keys
 from tests.configs import ROOT
@@ -60,6 +61,10 @@ def test_every_code_that_a_fit_can_give_is_explained_and_no_other() -> None:
         found |= given_codes(path, {"Warning_", "warn"})
     assert len(found) > 20
     assert found == set(of_fits.CODES)
+
+
+def test_the_verdict_weighs_codes_that_there_are() -> None:
+    assert {*CARRIES, *SHAKES} <= set(of_fits.CODES)
 
 
 def test_every_code_that_a_plan_can_give_is_explained_and_no_other() -> None:
