@@ -16,9 +16,11 @@ class Cell:
     budget: float
     """Nominal FLOPs; `spec.flops` is what whole steps spend."""
     epochs: float
-    """Passes over the corpus."""
+    """Passes over the corpus; over the part of a mixture that is repeated most."""
     fork_steps: int = 0
     """Steps that another cell of the plan trains for it, on the trunk that both have; 0 where it trains all."""
+    repeated: str = "the corpus"
+    """What `epochs` are over, for a sentence."""
 
     @property
     def trained_steps(self) -> int:

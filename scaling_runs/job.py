@@ -14,7 +14,7 @@ from models.flops import FLOP_CONVENTIONS, params, train_flops_per_token
 from scaling_runs.checkpoint import DamagedCheckpoint
 from scaling_runs.config import Config
 from scaling_runs.cores import machine_folder, own_cores
-from scaling_runs.data import Corpus, load_corpus
+from scaling_runs.data import Corpus, as_asked, load_corpus
 from scaling_runs.errors import RankFailed, RankLost, StoreLost
 from scaling_runs.meter import CellFailed
 from scaling_runs.placement import placed
@@ -92,7 +92,7 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
         if runtime.device == "cpu":
             held.enter_context(own_cores(config.threads))
         try:
-            corpus = load_corpus(spec.corpus, config.data.cache_dir)
+            corpus = as_asked(load_corpus(spec.corpus, config.data.cache_dir), config.data)
             trunk = Store.at(config.store).trunk(spec)
             with track_cell(config, spec, runtime) as observe, losing_a_rank():
                 train = partial(train_cell, spec, corpus, folder, trunk, runtime, observe)
@@ -165,9 +165,10 @@ def result_row(spec: CellSpec, corpus: Corpus, result: Result, runtime: Runtime)
         "seq_len": spec.seq_len,
         **counts,
         **flops,
-        "unique_tokens": min(spec.tokens, corpus.train_tokens),
+        "unique_tokens": corpus.unique_tokens(spec.tokens),
         "bits_per_byte": bits_per_byte(result.loss, corpus.bytes_per_token),
         "loss_se": result.loss_se,
+        **{f"loss_{name}": loss for name, loss in result.loss_of_parts.items()},
         "optimizer": spec.recipe.optimizer,
         "lr": spec.recipe.lr,
         "batch_tokens": spec.batch_tokens,

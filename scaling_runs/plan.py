@@ -27,16 +27,44 @@ MAX_TOKENS = 1e16
 
 
 @dataclass(frozen=True)
+class PartSize:
+    """The same of a part of a mixture."""
+
+    name: str
+    share: float
+    train_tokens: int
+
+    def epochs(self, tokens: float) -> float:
+        """Passes over it while the mixture is trained on for so many tokens."""
+        return self.share * tokens / self.train_tokens
+
+
+@dataclass(frozen=True)
 class CorpusSize:
     """All that a plan needs to know of a corpus."""
 
     fingerprint: str
     vocab_size: int
     train_tokens: int
+    parts: tuple[PartSize, ...] = ()
+    """Of a mixture."""
 
     @classmethod
     def of(cls, corpus: Corpus) -> CorpusSize:
-        return cls(corpus.fingerprint, corpus.vocab_size, corpus.train_tokens)
+        parts = tuple(PartSize(part.name, part.share, part.corpus.train_tokens) for part in corpus.parts)
+        return cls(corpus.fingerprint, corpus.vocab_size, corpus.train_tokens, parts)
+
+    def epochs(self, tokens: float) -> float:
+        """Passes of so many tokens: of a mixture, over the part that is repeated most."""
+        if not self.parts:
+            return tokens / self.train_tokens
+        return max(part.epochs(tokens) for part in self.parts)
+
+    def most_repeated(self) -> str:
+        """What those passes are over, for a sentence."""
+        if not self.parts:
+            return "the corpus"
+        return f"part '{max(self.parts, key=lambda part: part.epochs(1.0)).name}'"
 
 
 @dataclass(frozen=True)
@@ -201,7 +229,7 @@ def plan_cell(
         flop_convention=config.flops,  # type: ignore[arg-type]  # checked in Config
         precision=precision,
     )
-    return Cell(spec, budget, spec.tokens / corpus.train_tokens)
+    return Cell(spec, budget, corpus.epochs(spec.tokens), repeated=corpus.most_repeated())
 
 
 def choose_shapes(

@@ -9,13 +9,14 @@ from fit.errors import UserError
 from scaling_runs.adaptive.cells import plan_first_round
 from scaling_runs.config import Config
 from scaling_runs.data import Batches, validation_windows
-from scaling_runs.data.config import BYTES
+from scaling_runs.data.config import BYTES, HUB
+from scaling_runs.data.index import corpora_of, not_here
 from scaling_runs.data.prepare import find_prepared, prepare
 from scaling_runs.data.tokens import BYTE_SEPARATOR
 from scaling_runs.estimate import Estimate, estimate_plan
 from scaling_runs.launchers import ONE_BY_ONE, SideBySide
 from scaling_runs.places import require_place
-from scaling_runs.plan import CorpusSize, Plan, plan_single, plan_sweep, require_law
+from scaling_runs.plan import CorpusSize, PartSize, Plan, plan_single, plan_sweep, require_law
 from scaling_runs.precision import chosen_precision
 from scaling_runs.problems import gpu_problems, require_room
 from scaling_runs.runtime import PREPARING_TIMEOUT, from_rank_0, rank, wait_for_ranks
@@ -80,28 +81,39 @@ def _planned(config: Config, corpus: CorpusSize, side_by_side: SideBySide) -> Pl
 
 def _corpus_size(config: Config) -> CorpusSize:
     """Of the prepared corpus; a dry run of a data set that is not here takes what its config declares."""
-    if config.dry_run and config.data.kind == "hf":
+    if config.dry_run and any(source.kind == HUB for source in config.data.sources):
         corpus = find_prepared(config.data, config.val_tokens)
         if corpus is None:
             return _declared(config)
     else:
         if rank() == 0:
             prepare(config.data, config.val_tokens)
+            gone = not_here(config.data)
+            if gone is not None:
+                print(f"{str(gone).partition(';')[0]}: what was prepared of it before is used", flush=True)
         wait_for_ranks(PREPARING_TIMEOUT)
         corpus = prepare(config.data, config.val_tokens)
-    if corpus.stream is None:
-        Batches(corpus, config.model.seq_len, 1, config.seed)  # is there a batch, and a validation set?
+    for one in [part.corpus for part in corpus.parts] or [corpus]:
+        if one.stream is None:
+            Batches(one, config.model.seq_len, 1, config.seed)  # is there a batch, and a validation set?
     validation_windows(corpus, config.model.seq_len, config.val_tokens)
     return CorpusSize.of(corpus)
 
 
 def _declared(config: Config) -> CorpusSize:
     data = config.data
-    if data.vocab_size is None or data.train_tokens is None:
-        raise UserError(
-            f"data set '{data.hf_path}' is not prepared in '{Path(data.cache_dir)}'; for a dry run without it declare "
-            f"data.vocab_size and data.train_tokens"
-        )
     # bytes have a vocabulary of their own, whatever that of the tokeniser which the config declares
     vocab_size = BYTE_SEPARATOR + 1 if data.tokenizer == BYTES else data.vocab_size
-    return CorpusSize("declared", vocab_size, data.train_tokens)
+    sources = corpora_of(data)
+    for number, source in enumerate(sources):
+        if vocab_size is None or source.train_tokens is None:
+            name = f"part '{data.parts[number].name}'" if data.parts else f"data set '{source.hf_path}'"
+            raise UserError(
+                f"{name} is not prepared in '{Path(data.cache_dir)}'; prepare it with python -m scaling_runs prepare "
+                f"and the same options, or for a dry run without it declare data.vocab_size and "
+                f"{'the train_tokens of each part' if data.parts else 'data.train_tokens'}"
+            )
+    assert vocab_size is not None
+    sizes = [source.train_tokens or 0 for source in sources]
+    parts = map(PartSize, (part.name for part in data.parts), data.shares, sizes)
+    return CorpusSize("declared", vocab_size, sum(sizes), tuple(parts))

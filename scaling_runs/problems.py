@@ -118,8 +118,8 @@ def cell_problems(cell: Cell) -> list[Problem]:
         problems.append(
             Problem(
                 "repeated-data",
-                f"{name} passes {cell.epochs:.1f} times over the corpus, more than {MAX_EPOCHS:g}: get more data or "
-                f"leave it out",
+                f"{name} passes {cell.epochs:.1f} times over {cell.repeated}, more than {MAX_EPOCHS:g}: get more data "
+                f"or leave it out",
                 cell.budget,
             )
         )

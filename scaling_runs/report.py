@@ -51,9 +51,23 @@ def print_plan(timed: TimedPlan, config: Config) -> None:
         f"params are without the input embedding; corpus of {count(timed.corpus.train_tokens)} tokens, vocabulary "
         f"{timed.corpus.vocab_size:,}, {timed.corpus.fingerprint[:16]}"
     )
+    for line in mixture_lines(timed):
+        say(line)
     for line in trunk_graph(plan):
         say(line)
     print_problems(timed)
+
+
+def mixture_lines(timed: TimedPlan) -> list[str]:
+    """Of a mixture, a line a part: its share, its size, and how often the longest cell passes over it."""
+    parts = timed.corpus.parts
+    longest = max((cell.spec.tokens for cell in timed.plan.cells), default=0)
+    width = max((len(part.name) for part in parts), default=0)
+    return [
+        f"  {part.name:>{width}}  {part.share:>6.1%} of the tokens, {count(part.train_tokens)} there: "
+        f"{part.epochs(longest):.2g} epochs of the longest cell"
+        for part in parts
+    ]
 
 
 def trunk_graph(plan: Plan) -> list[str]:

@@ -217,12 +217,14 @@ class Runtime:
         return total / self.world_size
 
     def merged(self, mine: dict[int, Answer]) -> dict[int, Answer]:
-        """What all ranks have under their keys, on each of them."""
+        """On rank 0, what all ranks have under their keys; on any other, its own."""
         if self.world_size == 1:
             return mine
-        of_all: list[dict[int, Answer]] = [{} for _ in range(self.world_size)]
-        dist.all_gather_object(of_all, mine)
-        return {key: value for of_one in of_all for key, value in of_one.items()}
+        of_all: list[dict[int, Answer]] | None = (
+            [{} for _ in range(self.world_size)] if self.is_main else None
+        )
+        dist.gather_object(mine, of_all)
+        return {key: value for of_one in of_all or [mine] for key, value in of_one.items()}
 
     def agree(self, mine: Answer) -> Answer:
         """Rank 0's answer, for decisions that clocks and disks make, so that no rank goes its own way."""

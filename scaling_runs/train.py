@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import torch
 from torch.optim import Optimizer
 
 from scaling_runs.checkpoint import Progress, SaveClock, load_checkpoint, save_checkpoint
-from scaling_runs.data import BatchReader, Corpus, open_batches, validation_windows
+from scaling_runs.data import BatchReader, Corpus, open_batches, validation_counts, validation_windows
 from scaling_runs.meter import Meter, finite
 from scaling_runs.optim import build_optimizers, set_lr
 from scaling_runs.runtime import Runtime, wait_for_ranks
@@ -45,6 +45,8 @@ class Result:
     """Seconds of training, evaluations apart."""
     trained_tokens: int
     """Tokens trained on in that time: all, less those of the trunk that the cell went on from."""
+    loss_of_parts: Mapping[str, float] = field(default_factory=dict)
+    """Of a mixture, the same on the windows of each part."""
 
 
 def train_cell(
@@ -113,7 +115,7 @@ def train_cell(
         probe = Evaluation(final.window_losses[::PROBE_SHARE])
         record(meter.place(spec.steps) | {"val_loss_probe": probe.loss, FINAL_LOSS: final.loss})
     trained_tokens = (spec.steps - progress.forked_at) * spec.batch_tokens
-    return Result(loss=final.loss, loss_se=final.se, wall_s=wall_s, trained_tokens=trained_tokens)
+    return Result(final.loss, final.se, wall_s, trained_tokens, final.of_parts(corpus))
 
 
 @dataclass(frozen=True)
@@ -268,6 +270,13 @@ class Evaluation:
         """Standard error of `loss` over windows; None where there is but one."""
         n = len(self.window_losses)
         return float(self.window_losses.std() / n**0.5) if n > 1 else None
+
+    def of_parts(self, corpus: Corpus) -> dict[str, float]:
+        """The loss on each part's windows; nothing where `corpus` is no mixture."""
+        if not corpus.parts:
+            return {}
+        of_each = self.window_losses.split(validation_counts(corpus, len(self.window_losses)))
+        return {part.name: float(own.mean()) for part, own in zip(corpus.parts, of_each, strict=True)}
 
 
 @torch.no_grad()

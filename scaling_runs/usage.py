@@ -29,6 +29,8 @@ from scaling_runs.stopping import EXIT_CODE, Preempted
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 """Read before `plain_errors` sets it."""
 GROUPS = ("data", "model", "recipe", "sweep", "tracking")
+PARTS = "data.parts"
+"""A list of groups: what is said of it may be of an option of one."""
 LISTS = ("data.paths", "sweep.budgets", "sweep.seeds")
 KINDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false"}
 
@@ -193,6 +195,8 @@ def _sentence(error: BaseException) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     key = _key_of(error, cause)
     reason = str(getattr(cause, "msg", None) or cause).splitlines()[0].strip()
+    if key == PARTS and (of_a_part := re.search(r"Key '(\w+)' not in", reason)):
+        key = f"{key}.{of_a_part.group(1)}"
     if "not in" in reason and key:
         return f"'{key}' is not an option; {choices(key)}"
     if key and (wrong := _wrong_type(key, reason)):
@@ -249,10 +253,13 @@ def _missing_group(error: MissingConfigException) -> str:
 def _keys(parent: str) -> list[str]:
     """What can be set below `parent`; nothing where there is no such group."""
     from scaling_runs.config import Config
+    from scaling_runs.data.config import PartConfig
     from scaling_runs.grid import SweepConfig
 
-    if parent == "sweep":
-        group: Any = OmegaConf.structured(SweepConfig)
+    if parent == PARTS:
+        group: Any = OmegaConf.structured(PartConfig)
+    elif parent == "sweep":
+        group = OmegaConf.structured(SweepConfig)
     else:
         group = OmegaConf.structured(Config)
         try:

@@ -84,10 +84,7 @@ class Foundry:
             steps = round(budget / (flops_per_token * batch * seq_len))
             if size > most or steps < MIN_STEPS:
                 break
-            if (
-                size >= self.sweep.min_params
-                and budget / flops_per_token <= MAX_EPOCHS * self.corpus.train_tokens
-            ):
+            if size >= self.sweep.min_params and self.corpus.epochs(budget / flops_per_token) <= MAX_EPOCHS:
                 found[size] = rung
         if not found:
             raise UserError(

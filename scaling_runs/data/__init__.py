@@ -16,20 +16,30 @@ What prepares a corpus is imported from `scaling_runs.data.prepare`; a cell only
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from scaling_runs.data.batches import Batches, BatchReader, validation_fingerprint, validation_windows
+from scaling_runs.data.batches import (
+    Batches,
+    BatchReader,
+    validation_counts,
+    validation_fingerprint,
+    validation_windows,
+)
 from scaling_runs.data.config import DataConfig
-from scaling_runs.data.corpus import Corpus, load_corpus
+from scaling_runs.data.corpus import Corpus, as_asked, load_corpus
+from scaling_runs.data.mixture import MixedBatches, places_of
+from scaling_runs.data.shares import Rows
 
 __all__ = [
     "BatchReader",
     "Batches",
     "Corpus",
     "DataConfig",
+    "as_asked",
     "load_corpus",
     "open_batches",
+    "validation_counts",
     "validation_fingerprint",
     "validation_windows",
 ]
@@ -47,15 +57,53 @@ def open_batches(
     rank: int,
     world_size: int,
 ) -> Iterator[BatchReader]:
-    """A rank's rows of the batches from `step` on; `places` is where a stream was read up to then."""
+    """A rank's rows of the batches from `step` on; `places` is where streams were read up to then."""
+    if not corpus.parts:
+        with _of_one(corpus, seq_len, batch_size, seed, step, places, rank, world_size, None) as batches:
+            yield batches
+        return
+    shares = tuple(part.share for part in corpus.parts)
+    rows = [Rows(shares, seed, number) for number in range(len(shares))]
+    with ExitStack() as opened:
+        readers = [
+            opened.enter_context(
+                _of_one(
+                    part.corpus,
+                    seq_len,
+                    batch_size,
+                    seed,
+                    step,
+                    places_of(number, places),
+                    rank,
+                    world_size,
+                    rows[number],
+                )
+            )
+            for number, part in enumerate(corpus.parts)
+        ]
+        yield MixedBatches(readers, rows, batch_size, rank, world_size)
+
+
+@contextmanager
+def _of_one(
+    corpus: Corpus,
+    seq_len: int,
+    batch_size: int,
+    seed: int,
+    step: int,
+    places: Mapping[int, dict[str, Any]],
+    rank: int,
+    world_size: int,
+    mine: Rows | None,
+) -> Iterator[BatchReader]:
+    """Of a corpus that is no mixture, those rows that are its own."""
+    where: dict[str, Any] = {"rank": rank, "world_size": world_size, "mine": mine}
     if corpus.stream is None:
-        yield Batches(corpus, seq_len, batch_size, seed, rank=rank, world_size=world_size)
+        yield Batches(corpus, seq_len, batch_size, seed, **where)
         return
     from scaling_runs.data.stream import (
-        StreamedBatches,
-    )  # needs `datasets`, for which other cells need not wait
+        StreamedBatches,  # needs `datasets`, for which other cells need not wait
+    )
 
-    with StreamedBatches(
-        corpus, seq_len, batch_size, seed, step=step, places=places, rank=rank, world_size=world_size
-    ) as batches:
+    with StreamedBatches(corpus, seq_len, batch_size, seed, step=step, places=places, **where) as batches:
         yield batches

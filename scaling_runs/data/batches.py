@@ -10,6 +10,7 @@ import numpy as np
 
 from fit.errors import UserError
 from scaling_runs.data.corpus import Corpus
+from scaling_runs.data.shares import Rows, window_counts
 
 
 class BatchReader(Protocol):
@@ -31,9 +32,20 @@ class Batches:
     """
 
     def __init__(
-        self, corpus: Corpus, seq_len: int, batch_size: int, seed: int, *, rank: int = 0, world_size: int = 1
+        self,
+        corpus: Corpus,
+        seq_len: int,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        mine: Rows | None = None,
     ) -> None:
-        """UserError where the corpus is smaller than two windows. `world_size` divides `batch_size`."""
+        """`mine`: of a mixture's batches, the rows that are of this corpus.
+
+        UserError where the corpus is smaller than two windows. `world_size` divides `batch_size`.
+        """
         assert batch_size % world_size == 0, "runtime.require_even_shares comes first"
         if not 0 <= seed < 2**63:
             raise UserError(f"seed is {seed}; it must be a whole number from 0 up, below 2^63")
@@ -47,12 +59,17 @@ class Batches:
             )
         self.seq_len, self.batch_size, self.seed = seq_len, batch_size, seed
         share = batch_size // world_size
-        self.rows = np.arange(rank * share, (rank + 1) * share)
+        self.first, self.share, self.mine = rank * share, share, mine
         self.within = np.arange(seq_len + 1)
 
     def batch(self, step: int) -> np.ndarray:
         """(rows of this rank, seq_len + 1) token ids, int64: inputs and, one further on, targets."""
-        places = self.rows + step * self.batch_size
+        row, rows = step * self.batch_size + self.first, self.share
+        if self.mine is not None:
+            row, rows = self.mine.before(row), int(self.mine.mask(row, rows).sum())
+        if not rows:
+            return np.empty((0, self.seq_len + 1), dtype=np.int64)
+        places = np.arange(row, row + rows)
         first, last = int(places[0]) // self.windows, int(places[-1]) // self.windows
         starts = np.concatenate([self._starts(epoch, places) for epoch in range(first, last + 1)])
         return self.tokens[starts[:, None] + self.within].astype(np.int64)
@@ -91,19 +108,45 @@ def validation_windows(corpus: Corpus, seq_len: int, tokens: int) -> np.ndarray:
     evenly over their order by zlib-compressed size, 0.006 to 0.011 for blocks in place, ordered inside by
     unigram, bigram or trigram loss. All cells share it: for the difference of two models it is 0.002.
 
+    Of a mixture each part gives its share of them, one part's after another's (`validation_counts`).
+
     UserError where the split holds less than is asked for.
     """
+    wanted = tokens // seq_len
+    if not corpus.parts:
+        return _evenly(corpus, seq_len, wanted, tokens, "")
+    parts = zip(corpus.parts, validation_counts(corpus, wanted), strict=True)
+    return np.concatenate(
+        [_evenly(part.corpus, seq_len, count, tokens, f" of part '{part.name}'") for part, count in parts]
+    )
+
+
+def validation_counts(corpus: Corpus, windows: int) -> list[int]:
+    """Of a mixture's validation windows, how many are of each part. UserError where a part would have none."""
+    counts = window_counts([part.share for part in corpus.parts], windows)
+    for part, count in zip(corpus.parts, counts, strict=True):
+        if not count:
+            raise UserError(
+                f"part '{part.name}' has a share of {part.share:.2g}, which is none of {windows} validation windows; "
+                f"raise val_tokens or its weight"
+            )
+    return counts
+
+
+def _evenly(corpus: Corpus, seq_len: int, wanted: int, tokens: int, of: str) -> np.ndarray:
+    """(wanted, seq_len + 1) token ids. `of`: which corpus, for a sentence."""
     split = corpus.val()
-    wanted, there = tokens // seq_len, (len(split) - 1) // seq_len
+    there = (len(split) - 1) // seq_len
     if there < 1:
         raise UserError(
-            f"the validation split holds {len(split)} tokens, fewer than a window of {seq_len}; give more "
+            f"the validation split{of} holds {len(split)} tokens, fewer than a window of {seq_len}; give more "
             f"data, raise data.val_fraction or lower model.seq_len"
         )
     if not 1 <= wanted <= there:
+        most = there * seq_len * (tokens // seq_len) // wanted if wanted else there * seq_len
         raise UserError(
-            f"val_tokens is {tokens}, and the validation split holds {there} windows of {seq_len} tokens; "
-            f"choose between {seq_len} and {there * seq_len}, or raise data.val_fraction"
+            f"val_tokens is {tokens}, and the validation split{of} holds {there} windows of {seq_len} tokens; "
+            f"choose between {seq_len} and {most}, or raise data.val_fraction"
         )
     starts = np.linspace(0, there - 1, wanted).astype(np.int64) * seq_len
     return split[starts[:, None] + np.arange(seq_len + 1)].astype(np.int64)

@@ -1,33 +1,38 @@
-"""From documents to token shards: deduplicated by content, split by hash, kept by fingerprint."""
+"""From what is asked for to a prepared corpus: found where it was prepared before, else built, whole or not at all."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from fit.errors import UserError
-from scaling_runs.data.config import DataConfig
-from scaling_runs.data.corpus import Corpus, corpus_folder, load_corpus
-from scaling_runs.data.prepare_stream import as_asked, write_stream
-from scaling_runs.data.scratch import DocumentTable, Scratch
-from scaling_runs.data.sources import Source, open_source
+from scaling_runs.data import bpe
+from scaling_runs.data.config import BPE, DataConfig
+from scaling_runs.data.corpus import TOKENIZER, Corpus, as_asked, corpus_folder, load_corpus
+from scaling_runs.data.files import Files
+from scaling_runs.data.index import Asked, corpora_of
+from scaling_runs.data.prepare_disk import write_disk
+from scaling_runs.data.prepare_mixture import write_mixture
+from scaling_runs.data.prepare_stream import stream_of, write_stream
+from scaling_runs.data.progress import Progress
+from scaling_runs.data.shares import require_slots
+from scaling_runs.data.sources import open_source
 from scaling_runs.data.tokens import Tokenizer, open_tokenizer
-from scaling_runs.files import write_text
 
-FORMAT = 1
-"""Raised when the same documents would give other shards."""
 BUILDING = ".building-"
 
 
 def find_prepared(config: DataConfig, val_tokens: int = 0) -> Corpus | None:
-    """The corpus, where an earlier `prepare` left it and its files have not changed since; reads no text."""
-    return _prepared(config, _pointer(config, open_source(config), val_tokens))
+    """The corpus, where an earlier `prepare` left it and its files have not changed since; reads no text.
+
+    Where its files are gone, or are the hub's, what was prepared of them is taken.
+    """
+    return _find(Asked(config, val_tokens))
 
 
 def prepare(config: DataConfig, val_tokens: int = 0) -> Corpus:
@@ -37,20 +42,22 @@ def prepare(config: DataConfig, val_tokens: int = 0) -> Corpus:
     where it is missing, empty, unreadable or too small to split. Two processes at once are safe: the second waits and
     finds it done.
     """
-    source = open_source(config)
-    pointer = _pointer(config, source, val_tokens)
-    corpus = _prepared(config, pointer)
-    if corpus is not None and _is_kept(corpus, config):
+    corpus = find_prepared(config, val_tokens)
+    if corpus is not None:
         return corpus
+    require_slots([part.name for part in config.parts], config.shares)
     cache = _writable_folder(config.cache_dir)
     with FileLock(cache / ".prepare.lock"):
-        corpus = _prepared(config, pointer)
-        if corpus is not None:  # of a stream, last asked for with another path or size
-            write_text(corpus.folder / "meta.json", json.dumps(corpus.meta(), indent=1))
-        else:
-            corpus = _build(config, source, val_tokens)
-            write_text(pointer, json.dumps({"fingerprint": corpus.fingerprint}))
-    return corpus
+        for abandoned in cache.glob(f"{BUILDING}*"):  # of a process that was killed, for we have the lock
+            shutil.rmtree(abandoned)
+        return as_asked(_prepared(config, val_tokens), config)
+
+
+def _find(asked: Asked) -> Corpus | None:
+    fingerprint = asked.find()
+    if fingerprint is None or not corpus_folder(asked.config.cache_dir, fingerprint).exists():
+        return None
+    return as_asked(load_corpus(fingerprint, asked.config.cache_dir), asked.config)
 
 
 def _writable_folder(path: str) -> Path:
@@ -63,101 +70,75 @@ def _writable_folder(path: str) -> Path:
     return Path(path)
 
 
-def _prepared(config: DataConfig, pointer: Path) -> Corpus | None:
-    if not pointer.exists():
-        return None
-    fingerprint = json.loads(pointer.read_text())["fingerprint"]
-    if not corpus_folder(config.cache_dir, fingerprint).exists():
-        return None
-    corpus = load_corpus(fingerprint, config.cache_dir)
-    return corpus if corpus.stream is None else as_asked(corpus, config)
-
-
-def _is_kept(corpus: Corpus, config: DataConfig) -> bool:
-    """Whether a cell, which knows its fingerprint alone, would find this very corpus."""
-    return load_corpus(corpus.fingerprint, config.cache_dir) == corpus
-
-
-def _pointer(config: DataConfig, source: Source, val_tokens: int) -> Path:
-    """A small file that leads from what was asked for, and the state of its files, to the fingerprint."""
-    asked: tuple[Any, ...] = (
-        FORMAT,
-        config.kind,
-        source.state,
-        config.tokenizer,
-        config.val_fraction,
-        config.max_train_tokens,
-    )
-    if not config.on_disk:
-        asked += ("not on disk", val_tokens)
-    key = hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
-    return Path(config.cache_dir) / "sources" / f"{key}.json"
-
-
-def _build(config: DataConfig, source: Source, val_tokens: int) -> Corpus:
-    """Called under the lock: whatever is half-built is of a process that was killed."""
-    for abandoned in Path(config.cache_dir).glob(f"{BUILDING}*"):
-        shutil.rmtree(abandoned)
-    folder = Path(config.cache_dir) / f"{BUILDING}{os.getpid()}"
-    folder.mkdir()
-    try:
-        corpus = (
-            _write(config, source, folder) if config.on_disk else write_stream(config, folder, val_tokens)
-        )
-        if not corpus.folder.exists():
-            corpus.folder.parent.mkdir(parents=True, exist_ok=True)
-            folder.replace(corpus.folder)
-        elif corpus.stream is not None:  # which may lie elsewhere now
-            (folder / "meta.json").replace(corpus.folder / "meta.json")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return load_corpus(corpus.fingerprint, config.cache_dir)
-
-
-def _write(config: DataConfig, source: Source, folder: Path) -> Corpus:
-    """Both shards and what is known of them, into `folder`."""
-    texts = source.documents()
-    tokenizer = open_tokenizer(config.tokenizer)
-    scratch = Scratch(folder / "all.bin", tokenizer, config.val_fraction)
-    scratch.fill(texts, max_train_tokens=config.max_train_tokens)
-    if not len(scratch):
-        raise UserError(f"{source.description}: there is no text; choose other data")
-    table = scratch.table()
-    corpus = _describe(config, source, tokenizer, table)
-    scratch.write(table, ~table.validation, folder / "train.bin")
-    scratch.write(table, table.validation, folder / "val.bin")
-    scratch.path.unlink()
-    write_text(folder / "meta.json", json.dumps(corpus.meta(), indent=1))
+def _prepared(config: DataConfig, val_tokens: int, trained: Tokenizer | None = None) -> Corpus:
+    """Called under the lock. `trained`: on the mixture that this is part of."""
+    asked = Asked(config, val_tokens, "" if trained is None else trained.identity)
+    corpus = _find(asked)
+    if corpus is None:
+        corpus = _build(config, val_tokens, trained)
+        asked.remember(corpus.fingerprint)
     return corpus
 
 
-def _describe(config: DataConfig, source: Source, tokenizer: Tokenizer, table: DocumentTable) -> Corpus:
-    """UserError where a side of the split is empty."""
-    val_documents = int(table.validation.sum())
-    train_documents = len(table.tokens) - val_documents
-    if len(table.tokens) == 1:
-        raise UserError(
-            f"{source.description}: all of the text is one document (a .txt is one, or a row), which can't be both "
-            f"trained on and validated with; split the file, or give more"
-        )
-    for count, side in ((train_documents, "training"), (val_documents, "validation")):
-        if not count:
-            raise UserError(
-                f"{source.description}: {len(table.tokens)} different documents (a .txt is one, or a row) "
-                f"leave none for {side}; give more, or change data.val_fraction={config.val_fraction}"
+def _prepared_part(name: str, config: DataConfig, val_tokens: int, trained: Tokenizer | None) -> Corpus:
+    try:
+        return _prepared(config, val_tokens, trained)
+    except UserError as error:
+        raise UserError(f"part '{name}': {error}") from error
+
+
+def _build(config: DataConfig, val_tokens: int, trained: Tokenizer | None) -> Corpus:
+    if config.tokenizer == BPE and trained is None:
+        trained = _train_tokenizer(config)
+    parts = [
+        _prepared_part(part.name, config.of_part(number), val_tokens, trained)
+        for number, part in enumerate(config.parts)
+    ]
+    with _folder_to_build_in(config) as folder:
+        if parts:
+            corpus = write_mixture(config, parts, folder)
+        elif config.on_disk:
+            # a source that can't be had is told before its tokeniser is looked for
+            source = open_source(config)
+            texts = source.documents()
+            corpus = write_disk(config, source, texts, trained or open_tokenizer(config.tokenizer), folder)
+        else:
+            files = Files(stream_of(config))
+            corpus = write_stream(
+                config, files, trained or open_tokenizer(config.tokenizer), folder, val_tokens
             )
-    identity = (FORMAT, tokenizer.identity, tokenizer.separator, config.val_fraction)
-    fingerprint = hashlib.sha256(repr(identity).encode() + table.digests.tobytes()).hexdigest()
-    val_tokens = int(table.tokens[table.validation].sum())
-    return Corpus(
-        folder=corpus_folder(config.cache_dir, fingerprint),
-        fingerprint=fingerprint,
-        description=source.description,
-        vocab_size=tokenizer.vocab_size,
-        dtype=tokenizer.dtype,
-        train_tokens=int(table.tokens.sum()) - val_tokens,
-        val_tokens=val_tokens,
-        train_documents=train_documents,
-        val_documents=val_documents,
-        bytes_per_token=int(table.sizes[table.validation].sum()) / val_tokens,
-    )
+        if trained is not None and trained.save is not None:
+            trained.save(folder / TOKENIZER)
+        if not corpus.folder.exists():
+            corpus.folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.replace(corpus.folder)
+    return load_corpus(corpus.fingerprint, config.cache_dir)
+
+
+@contextmanager
+def _folder_to_build_in(config: DataConfig) -> Iterator[Path]:
+    folder = Path(config.cache_dir) / f"{BUILDING}{os.getpid()}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _train_tokenizer(config: DataConfig) -> Tokenizer:
+    """On training documents of each source, in shares as they are trained on."""
+    texts: list[bytes] = []
+    where = []
+    for one, share in zip(corpora_of(config), config.shares or [1.0], strict=True):
+        if one.on_disk:
+            source = open_source(one)
+            where.append(source.description)
+            there, size = source.documents(), source.size_bytes
+        else:
+            files = Files(stream_of(one))
+            where.append(files.stream.where)
+            there, size = files.in_turn(), None
+        size = min(bpe.READ_BYTES, size or bpe.READ_BYTES)
+        with Progress("reading text to train a tokeniser on", bytes_total=size) as progress:
+            texts += bpe.sample(progress.watching(there), config.val_fraction, int(bpe.SAMPLE_BYTES * share))
+    return bpe.train_bpe(texts, config.vocab_size or 0, "; ".join(where))

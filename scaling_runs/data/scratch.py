@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from scaling_runs.data.progress import Progress
 from scaling_runs.data.tokens import Tokenizer
+
+Hashed = tuple[bytes, bytes]
+"""The SHA-256 of a document, and its text."""
 
 BYTES_AT_ONCE = 4 << 20
 """Of text that is tokenised together: enough for the threads of a tokeniser, little against memory."""
@@ -32,7 +34,8 @@ class Scratch:
 
     def fill(
         self,
-        texts: Iterable[bytes],
+        documents: Iterable[Hashed],
+        progress: Progress,
         *,
         max_train_tokens: int | None = None,
         max_val_tokens: int | None = None,
@@ -41,20 +44,17 @@ class Scratch:
         """Append documents until they end, or until so many tokens are on the training or the validation side."""
         wanted = {False: max_train_tokens, True: max_val_tokens}
         tokens = {False: 0, True: 0}
-        bar = tqdm(
-            desc="reading text", unit="B", unit_scale=True, disable=not sys.stderr.isatty(), leave=False
-        )
-        with self.path.open("wb") as file, bar:
-            for some in _grouped(_deduplicated(texts), bytes_at_once):
+        with self.path.open("wb") as file:
+            for some in _grouped(_deduplicated(documents), bytes_at_once):
                 encoded = self.tokenizer.encode([text for _, text in some])
                 for (digest, text), ids in zip(some, encoded, strict=True):
                     ids.astype(self.tokenizer.dtype).tofile(file)
                     self._digests += digest
                     self._tokens.append(len(ids))
                     self._sizes.append(len(text))
-                    bar.update(len(text))
                     side = is_validation(digest, self.val_fraction)
                     tokens[side] += len(ids)
+                    progress.add(len(text), len(ids), train_tokens=0 if side else len(ids))
                     enough = wanted[side]
                     if enough is not None and tokens[side] >= enough:
                         return
@@ -101,24 +101,26 @@ def _threshold(fraction: float) -> int:
     return int(fraction * 2**64)
 
 
-def _deduplicated(texts: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """(hash, text) of each document that is not empty and was not seen before.
+def hashed(texts: Iterable[bytes]) -> Iterator[Hashed]:
+    for text in texts:
+        yield hashlib.sha256(text).digest(), text
+
+
+def _deduplicated(documents: Iterable[Hashed]) -> Iterator[Hashed]:
+    """Each document that is not empty and was not seen before.
 
     Eight bytes of the hash are remembered: that one document is taken for another has a chance of 3 in a
     million among ten million of them.
     """
     seen: set[bytes] = set()
-    for text in texts:
-        digest = hashlib.sha256(text).digest()
+    for digest, text in documents:
         if text and digest[:8] not in seen:
             seen.add(digest[:8])
             yield digest, text
 
 
-def _grouped(
-    documents: Iterator[tuple[bytes, bytes]], bytes_at_once: int
-) -> Iterator[list[tuple[bytes, bytes]]]:
-    some: list[tuple[bytes, bytes]] = []
+def _grouped(documents: Iterator[Hashed], bytes_at_once: int) -> Iterator[list[Hashed]]:
+    some: list[Hashed] = []
     size = 0
     for document in documents:
         some.append(document)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import logging
 import os
 import sysconfig
@@ -14,14 +15,27 @@ from pathlib import Path
 from typing import Any
 
 from fit.errors import UserError
-from scaling_runs.data.config import DataConfig
+from scaling_runs.data.config import PYTHON_SOURCE, TEXT_FILES, DataConfig
+from scaling_runs.data.corpus import data_set_name
 from scaling_runs.data.hub import first_line, require_hub
 
 PACKAGES = Path(__file__).with_name("packages.txt")
 """Distributions whose sources are text: those of requirements.lock, as `make lock` writes them down."""
 NO_STANDARD_LIBRARY = ("__pycache__", "site-packages", "dist-packages")
-READERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+READERS = {
+    ".txt": "text",
+    ".jsonl": "json",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+}
 """File endings, and the builder of `datasets` that reads them."""
+PACKED = (".gz", ".zst")
+"""Endings that may follow."""
+ROWS_AT_ONCE = 1000
+"""Of a .parquet file. Left to itself `datasets` takes a group of rows, and fails where one has none."""
 HUB_HINT = "check its name, choose data=text_files, or set data.cache_dir to where it was prepared"
 
 
@@ -31,16 +45,26 @@ class Source:
 
     description: str
     state: tuple[Any, ...]
-    """Paths, sizes and times of files, or a data set's name: compared before anything is read again."""
+    """Paths, sizes and times of files, compared before anything is read again; empty for a data set of the hub."""
     documents: Callable[[], Iterator[bytes]]
     """A data set that can't be had fails on this call, before its tokeniser is looked for."""
 
+    @property
+    def size_bytes(self) -> int | None:
+        """Of all files, where they are plain text; None where it is not known before they are read."""
+        plain = all(Path(path).suffix in (".py", ".txt", ".jsonl", ".json") for path, _, _ in self.state)
+        return sum(size for _, size, _ in self.state) if self.state and plain else None
+
+
+class NotThere(UserError):
+    """A source whose files are gone, of which a prepared corpus may be left."""
+
 
 def open_source(config: DataConfig) -> Source:
-    """The source that `config` names. UserError where what it names is not there."""
-    if config.kind == "python_source":
+    """The source that `config` names. UserError where it names none, NotThere where what it names is not there."""
+    if config.kind == PYTHON_SOURCE:
         return python_source(python_files())
-    if config.kind == "text_files":
+    if config.kind == TEXT_FILES:
         return text_files(config.paths, config.text_column)
     return hugging_face(config)
 
@@ -93,41 +117,58 @@ def _read(path: str) -> bytes:
 
 
 def text_files(patterns: list[str], text_column: str) -> Source:
-    """Local files: a .txt is one document, a .jsonl, .json or .parquet one a row."""
+    """Local files: a .txt is one document, any other one a row."""
     files = _matching(patterns)
-    by_reader: dict[str, list[str]] = {}
+    by_ending: dict[str, list[str]] = {}
     for path in files:
         if os.path.getsize(path):  # `datasets` stumbles over files of nothing
-            by_reader.setdefault(READERS[Path(path).suffix], []).append(path)
+            by_ending.setdefault(_ending(path), []).append(path)
 
     def documents() -> Iterator[bytes]:
-        for reader, paths in sorted(by_reader.items()):
+        for ending, paths in sorted(by_ending.items(), key=lambda item: (READERS[item[0]], item[0])):
             try:
-                yield from _file_texts(reader, paths, text_column)
+                yield from _file_texts(ending, paths, text_column)
             except UserError as error:
-                raise _culprit(reader, paths, text_column) or error from error
+                raise _culprit(ending, paths, text_column) or error from error
 
     return Source(
         f"local file '{files[0]}'" if len(files) == 1 else f"{len(files)} local files",
-        (text_column, *map(_state, files)),
+        tuple(map(_state, files)),
         documents,
     )
 
 
-def _file_texts(reader: str, paths: list[str], text_column: str) -> Iterator[bytes]:
+def _ending(path: str) -> str:
+    """What says how a file is read; nothing where it is none of READERS."""
+    name = Path(path)
+    ending = Path(name.stem).suffix if name.suffix in PACKED else name.suffix
+    return ending if ending in READERS else ""
+
+
+def _file_texts(ending: str, paths: list[str], text_column: str) -> Iterator[bytes]:
+    reader = READERS[ending]
     literal = [glob.escape(path) for path in paths]  # `datasets` takes each for a pattern
     options: dict[str, Any] = {"data_files": literal, "split": "train", "streaming": True}
     if reader == "text":
         options["sample_by"], text_column = "document", "text"
+    if ending == ".tsv":
+        options["sep"] = "\t"
     where = f"'{paths[0]}'" if len(paths) == 1 else f"the {len(paths)} {reader} files"
-    return _texts(lambda: load_dataset(reader, **options), text_column, where, "mend it or choose other text")
+    hint = "mend it or choose other text"
+
+    def rows() -> tuple[Any, list[str]]:
+        return load_rows(reader, **options)[
+            0
+        ], []  # one by one is slow for thousands of files; `_culprit` looks for one
+
+    return _texts(rows, text_column, where, hint)
 
 
-def _culprit(reader: str, paths: list[str], text_column: str) -> UserError | None:
+def _culprit(ending: str, paths: list[str], text_column: str) -> UserError | None:
     """The error of the first file that fails by itself: read together, they don't say which it was."""
     for path in paths:
         try:
-            for _ in _file_texts(reader, [path], text_column):
+            for _ in _file_texts(ending, [path], text_column):
                 pass
         except UserError as error:
             return error
@@ -144,11 +185,11 @@ def _matching(patterns: list[str]) -> list[str]:
         whole = os.path.join(glob.escape(pattern), "**", "*") if os.path.isdir(pattern) else pattern
         named = [pattern] if os.path.isfile(pattern) else glob.glob(whole, recursive=True)
         found = [path for path in named if os.path.isfile(path)]
-        readable = {os.path.abspath(path) for path in found if Path(path).suffix in READERS}
+        readable = {os.path.abspath(path) for path in found if _ending(path)}
         if not readable:
             there = found or os.path.isdir(pattern)
             what = f"holds no file ending in {', '.join(READERS)}" if there else "is not there"
-            raise UserError(f"data.paths names '{pattern}', which {what}; name text that is there")
+            raise NotThere(f"data.paths names '{pattern}', which {what}; name text that is there")
         files |= readable
     return sorted(files)
 
@@ -165,50 +206,69 @@ def hugging_face(config: DataConfig) -> Source:
         raise UserError(
             "data.hf_path is not set; name a data set, such as data.hf_path=HuggingFaceFW/fineweb-edu"
         )
-    name = path + (f" ({config.hf_name})" if config.hf_name else "")
-    where = f"data set '{name}' (split {config.hf_split})"
+    name = data_set_name(path, config.hf_name, config.hf_data_dir)
 
-    def rows() -> Any:
+    def rows() -> tuple[Any, list[str]]:
         require_hub(path, "data set", HUB_HINT)
-        return load_dataset(path, config.hf_name, split=config.hf_split, streaming=config.streaming)
+        return load_rows(
+            path,
+            config.hf_name,
+            data_dir=config.hf_data_dir,
+            split=config.hf_split,
+            streaming=config.streaming,
+        )
 
-    inside = (file for file in sorted(Path(path).rglob("*")) if file.is_file())
-    state = (
-        path,
-        config.hf_name,
-        config.hf_split,
-        config.text_column,
-        *(_state(str(file)) for file in inside),
-    )
-    return Source(f"data set {name}", state, lambda: _texts(rows, config.text_column, where, HUB_HINT))
+    where = f"{name} (split {config.hf_split})"
+    state = tuple(_state(str(file)) for file in sorted(Path(path).rglob("*")) if file.is_file())
+    return Source(name, state, lambda: _texts(rows, config.text_column, where, HUB_HINT))
 
 
-def load_dataset(*names: Any, **options: Any) -> Any:
-    """As `datasets` has it, silent."""
+def load_rows(
+    name: str, config: str | None = None, *, split: str, streaming: bool, **options: Any
+) -> tuple[Any, list[str]]:
+    """(the rows as `datasets.load_dataset` has them, the files that they are read from where that is known), silent."""
     import datasets
 
     datasets.logging.set_verbosity(logging.CRITICAL)  # it logs what it also raises
     datasets.disable_progress_bars()
-    return datasets.load_dataset(*names, **options)
+    builder = datasets.load_dataset_builder(name, config, **options)
+    if getattr(builder.config, "batch_size", 0) is None:
+        builder.config.batch_size = ROWS_AT_ONCE
+    if streaming:
+        files = (builder.config.data_files or {}).get(split, [])
+        return builder.as_streaming_dataset(split=split), list(map(str, files))
+    builder.download_and_prepare()
+    return builder.as_dataset(split=split), []
 
 
-def _texts(load: Callable[[], Any], column: str, where: str, hint: str) -> Iterator[bytes]:
+def _texts(load: Callable[[], tuple[Any, list[str]]], column: str, where: str, hint: str) -> Iterator[bytes]:
     """The text of each row that `load` gives. UserError where they can't be had or hold no such text.
 
     `load` is called here; its rows are read as they are asked for. `hint`: what to do about unreadable ones.
     """
-    return texts_of(text_rows(load, column, where, hint), column, where, hint)
+    rows, names = text_rows(load, column, where, hint)
+    if len(names) < 2 or len(names) != rows.num_shards:
+        return texts_of(rows, column, where, hint)
+    return itertools.chain.from_iterable(
+        texts_of(rows.shard(num_shards=len(names), index=index), column, f"{where}: file '{name}'", hint)
+        for index, name in enumerate(names)
+    )
 
 
-def text_rows(load: Callable[[], Any], column: str, where: str, hint: str) -> Any:
-    """The data set that `load` gives, its text alone. UserError where it can't be had or has no such column."""
+def text_rows(
+    load: Callable[[], tuple[Any, list[str]]], column: str, where: str, hint: str
+) -> tuple[Any, list[str]]:
+    """The data set that `load` gives, its text alone, and its files.
+
+    UserError where it can't be had or has no such column.
+    """
     with reading(where, hint):
-        rows = load()
+        rows, names = load()
         columns = rows.column_names
     if columns is not None:
         _require_column(column, columns, where)
         rows = rows.select_columns([column])
-    return rows
+    return rows, names
 
 
 def texts_of(rows: Any, column: str, where: str, hint: str) -> Iterator[bytes]:
@@ -217,7 +277,9 @@ def texts_of(rows: Any, column: str, where: str, hint: str) -> Iterator[bytes]:
         for row in rows:
             _require_column(column, row, where)
             text = row[column]
-            if text is not None and not isinstance(text, str):
+            if text is None or text != text:  # a .csv's field of nothing is NaN
+                continue
+            if not isinstance(text, str):
                 raise UserError(
                     f"{where}: column '{column}' holds {type(text).__name__}, not text; set data.text_column "
                     f"to one that holds text"
@@ -234,6 +296,8 @@ def reading(where: str, hint: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # pyarrow, json and the hub's client each raise their own
+        if "zstandard" in str(error) or getattr(error, "name", None) == "zstandard":
+            hint = "install the package zstandard, which unpacks .zst"
         raise UserError(f"{where} can't be read ({first_line(error)}); {hint}") from error
 
 

@@ -10,22 +10,23 @@ and its `split_dataset_by_node` gives each number of ranks another order.
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import numpy as np
 
 from fit.errors import UserError
-from scaling_runs.data.corpus import Corpus, Stream
-from scaling_runs.data.hub import require_hub
+from scaling_runs.data.config import BPE
+from scaling_runs.data.corpus import TOKENIZER, Corpus, Stream
+from scaling_runs.data.files import Files
 from scaling_runs.data.scratch import is_validation
-from scaling_runs.data.sources import HUB_HINT, load_dataset, reading, text_rows, texts_of
+from scaling_runs.data.shares import Rows
 from scaling_runs.data.tokens import Tokenizer, open_tokenizer
 
 MAX_LANES = 64
@@ -40,40 +41,10 @@ LanePlace = dict[str, Any]
 """A place in a lane, as a checkpoint keeps it: epoch, file, what `datasets` says of its rows, tokens not yet used."""
 
 
-class Files:
-    """The files of a stream, each read from any of its places."""
-
-    def __init__(self, stream: Stream) -> None:
-        """UserError where the data set can't be had."""
-
-        def load() -> Any:
-            require_hub(stream.path, "data set", HUB_HINT)
-            at = {} if stream.revision is None else {"revision": stream.revision}
-            return load_dataset(stream.path, stream.name, split=stream.split, streaming=True, **at)
-
-        self.stream = stream
-        self.rows = text_rows(load, stream.text_column, stream.where, HUB_HINT)
-
-    def __len__(self) -> int:
-        return int(self.rows.num_shards)
-
-    def open(self, index: int) -> Any:
-        """The rows of one file, in pieces that a place is found by: a .parquet file's groups of rows.
-
-        UserError where its list of them can't be read.
-        """
-        with reading(self.stream.where, HUB_HINT):
-            return self.rows.shard(num_shards=len(self), index=index).reshard()
-
-    def texts(self, rows: Any) -> Iterator[bytes]:
-        """Of an opened file. UserError where it can't be read."""
-        return texts_of(rows, self.stream.text_column, self.stream.where, HUB_HINT)
-
-
-@lru_cache(maxsize=2)  # a worker's next cell mostly reads the same, whose list of files takes seconds
-def _opened(stream: Stream) -> tuple[Files, Tokenizer]:
+@lru_cache(maxsize=8)  # a worker's next cell mostly reads the same parts, whose list of files takes seconds
+def _opened(stream: Stream, folder: Path) -> tuple[Files, Tokenizer]:
     """UserError where either is not what it was when the corpus was prepared."""
-    tokenizer = open_tokenizer(stream.tokenizer)
+    tokenizer = open_tokenizer(str(folder / TOKENIZER) if stream.tokenizer == BPE else stream.tokenizer)
     if tokenizer.identity != stream.tokenizer_identity:
         raise UserError(
             f"tokeniser '{stream.tokenizer}' is not the one that this sweep was planned with; bring that one back, or "
@@ -156,7 +127,7 @@ class Lane:
                 self._rows = self.files.open(mine[self.file])
                 if self.rows_state is not None:
                     self._rows.load_state_dict(self.rows_state)
-                for text in self.files.texts(self._rows):
+                for text in self.files.texts(mine[self.file], self._rows):
                     if not is_validation(hashlib.sha256(text).digest(), fraction):
                         found = True
                         yield text
@@ -193,21 +164,27 @@ class StreamedBatches:
         places: Mapping[int, LanePlace] | None = None,
         rank: int = 0,
         world_size: int = 1,
+        mine: Rows | None = None,
     ) -> None:
         """`places`: of all lanes, as `lanes` gave them after `step` steps; of no step, empty.
 
-        UserError where the data set or its tokeniser can't be had. `world_size` divides `batch_size`.
+        `mine`: of a mixture's batches, the rows that are of this corpus. `world_size` divides `batch_size`.
+
+        UserError where the data set or its tokeniser can't be had.
         """
         assert corpus.stream is not None
-        files, tokenizer = _opened(corpus.stream)
+        files, tokenizer = _opened(corpus.stream, corpus.folder)
         count = lane_count(batch_size, len(files))
         height = batch_size // count
         """Rows of a batch that are of one lane."""
         share = batch_size // world_size
-        mine = range(rank * share // height, ((rank + 1) * share - 1) // height + 1)
-        first = rank * share - mine[0] * height
-        self.rows = slice(first, first + share)
-        self.seq_len, self.height, self.step = seq_len, height, step
+        lanes = range(rank * share // height, ((rank + 1) * share - 1) // height + 1)
+        self.batch_size, self.mine = batch_size, mine
+        self.first_row = lanes[0] * height
+        """Of a batch, the first that this rank's lanes fill; its own may begin further on."""
+        self.of_rank = np.zeros(len(lanes) * height, dtype=bool)
+        self.of_rank[rank * share - self.first_row :][:share] = True
+        self.seq_len, self.height, self.step, self._read_up_to = seq_len, height, step, step
         self._lanes = {
             lane: Lane(
                 files,
@@ -216,16 +193,16 @@ class StreamedBatches:
                 corpus.bytes_per_token,
                 (places or {}).get(lane),
             )
-            for lane in mine
+            for lane in lanes
         }
-        assert step == 0 or set(mine) <= set(places or {}), "a later step is found by its places alone"
+        assert step == 0 or set(lanes) <= set(places or {}), "a later step is found by its places alone"
         self._places: Mapping[int, Callable[[], LanePlace]] = {
             lane: one.place() for lane, one in self._lanes.items()
         }
         self._ready: deque[_Read] = deque()
         self._ahead_batches = min(READ_AHEAD, max(1, READ_AHEAD_TOKENS // (share * seq_len)))
         self._ended = Event()
-        self._threads = ThreadPoolExecutor(min(len(mine), MAX_THREADS), thread_name_prefix="reading")
+        self._threads = ThreadPoolExecutor(min(len(lanes), MAX_THREADS), thread_name_prefix="reading")
         self._read_on()
 
     def __enter__(self) -> StreamedBatches:
@@ -244,8 +221,9 @@ class StreamedBatches:
         if not self._ready:
             by_lane = [reading.result() for reading in self._reading]
             self._read_on()
-            for parts in zip(*by_lane, strict=True):
-                rows = np.concatenate([windows for windows, _ in parts])[self.rows]
+            for ahead, parts in enumerate(zip(*by_lane, strict=True)):
+                rows = np.concatenate([windows for windows, _ in parts])
+                rows = rows[self.of_rank[self._rows_of_mine(step + ahead)]]
                 places = dict(zip(self._lanes, (place for _, place in parts), strict=True))
                 self._ready.append(_Read(rows, places))
         read = self._ready.popleft()
@@ -256,28 +234,27 @@ class StreamedBatches:
         """The places of this rank's lanes after the last batch."""
         return {lane: place() for lane, place in self._places.items()}
 
-    def _read_on(self) -> None:
-        self._reading = [self._threads.submit(self._ahead, lane) for lane in self._lanes.values()]
+    def _rows_of_mine(self, step: int) -> np.ndarray:
+        """(rows of this rank's lanes,) which of them are filled from this corpus."""
+        if self.mine is None:
+            return np.ones(len(self.of_rank), dtype=bool)
+        return self.mine.mask(step * self.batch_size + self.first_row, len(self.of_rank))
 
-    def _ahead(self, lane: Lane) -> list[tuple[np.ndarray, Callable[[], LanePlace]]]:
-        ahead = range(self._ahead_batches)
-        return [lane.read(self.height, self.seq_len) for _ in ahead if not self._ended.is_set()]
+    def _read_on(self) -> None:
+        """The next batches, lane by lane: of each as many windows as it has rows to fill."""
+        ahead = range(self._read_up_to, self._read_up_to + self._ahead_batches)
+        self._read_up_to = ahead.stop
+        filled = [self._rows_of_mine(step).reshape(-1, self.height).sum(axis=1) for step in ahead]
+        self._reading = [
+            self._threads.submit(self._ahead, lane, [int(of_step[number]) for of_step in filled])
+            for number, lane in enumerate(self._lanes.values())
+        ]
+
+    def _ahead(self, lane: Lane, windows: list[int]) -> list[tuple[np.ndarray, Callable[[], LanePlace]]]:
+        return [lane.read(count, self.seq_len) for count in windows if not self._ended.is_set()]
 
 
 def _lane_files(files: int, seed: int, lanes: int, lane: int, epoch: int) -> list[int]:
     """Those of one lane in an epoch, in its order: each file is one lane's."""
     order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(files)
     return [int(file) for file in order[lane::lanes]]
-
-
-def validation_texts(files: Files) -> Iterator[bytes]:
-    """Every text on the validation side, from files all over the data set in turn."""
-    stride = max(1, len(files) // MAX_LANES)
-    waiting = (files.texts(files.open(i)) for i in sorted(range(len(files)), key=lambda i: (i % stride, i)))
-    opened = deque(itertools.islice(waiting, MAX_LANES))
-    while opened:
-        texts = opened.popleft()
-        text = next(texts, None)
-        opened.extend([texts] if text is not None else itertools.islice(waiting, 1))
-        if text is not None and is_validation(hashlib.sha256(text).digest(), files.stream.val_fraction):
-            yield text

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ class Tokenizer:
     vocab_size: int
     separator: int
     encode: Callable[[list[bytes]], list[np.ndarray]]
+    save: Callable[[Path], None] | None = None
+    """Into a folder, of one that was trained here and is nowhere else."""
 
     @property
     def dtype(self) -> str:
@@ -37,7 +40,11 @@ def open_tokenizer(name: str) -> Tokenizer:
     if name == BYTES:
         return Tokenizer(BYTES, BYTE_SEPARATOR + 1, BYTE_SEPARATOR, _bytes)
     require_hub(name, "tokeniser", "or set data.tokenizer to bytes or the folder of one")
-    tokenizer = _load(name)
+    return of_transformers(_load(name), name)
+
+
+def of_transformers(tokenizer: Any, name: str) -> Tokenizer:
+    """A tokeniser of transformers, called `name` in a sentence. UserError where it has no end-of-text token."""
     separator = tokenizer.eos_token_id
     if separator is None:
         raise UserError(

@@ -14,7 +14,8 @@ import pytest
 from fit.errors import UserError
 from scaling_runs.data import Corpus, load_corpus
 from scaling_runs.data.prepare import find_prepared, prepare
-from scaling_runs.data.scratch import Scratch
+from scaling_runs.data.progress import Progress
+from scaling_runs.data.scratch import Scratch, hashed
 from scaling_runs.data.tokens import open_tokenizer
 from tests.scaling_runs.data.corpora import (
     by_hash,
@@ -213,7 +214,8 @@ def test_the_table_of_documents_stays_small(tmp_path: Path) -> None:
 
     scratch = Scratch(tmp_path / "all.bin", open_tokenizer("bytes"), 0.25)
     tracemalloc.start()
-    scratch.fill(f"document {i}".encode() for i in range(30_000))
+    with Progress("preparing") as progress:
+        scratch.fill(hashed(f"document {i}".encode() for i in range(30_000)), progress)
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(scratch) == 30_000

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fit.errors import UserError
-from scaling_runs.data import Corpus, DataConfig, load_corpus, validation_windows
+from scaling_runs.data import Corpus, DataConfig, as_asked, load_corpus, validation_windows
 from scaling_runs.data.hub import commit_of
 from scaling_runs.data.prepare import find_prepared, prepare
 from scaling_runs.data.stream import READ_AHEAD, StreamedBatches, lane_count
@@ -182,13 +182,16 @@ def test_a_stream_is_as_it_was_asked_for_last(tmp_path: Path) -> None:
     shutil.rmtree(second)
     again = prepare(stream_config(first, cache, train_tokens=100), 200)
     assert again == once == load_corpus(once.fingerprint, cache)
+    assert as_asked(once, stream_config(second, cache, train_tokens=300)).train_tokens == 300
     assert batches_of(again, 1)[0].shape == (BATCH, SEQ_LEN + 1)
     larger = stream_config(first, cache, train_tokens=500)
     found = find_prepared(larger, 200)
     assert found is not None
     assert found.train_tokens == 500
-    assert load_corpus(once.fingerprint, cache).train_tokens == 100
-    assert prepare(larger, 200) == found == load_corpus(once.fingerprint, cache)
+    assert found.fingerprint == once.fingerprint
+    written = load_corpus(once.fingerprint, cache)
+    assert written.train_tokens == 100
+    assert prepare(larger, 200) == found == as_asked(written, larger)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +296,9 @@ def test_a_parquet_file_that_is_cut_short_is_one_sentence(tmp_path: Path) -> Non
     path = folder / "train-00002.parquet"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     for read in (lambda: batches_of(corpus, 1), lambda: streamed(folder, tmp_path / "cache")):
-        with pytest.raises(UserError, match=r"data set '.*texts' \(split train\) can't be read \(") as caught:
+        with pytest.raises(
+            UserError, match=r"texts' \(split train\): file 'train-00002\.parquet' can't be read \("
+        ) as caught:
             read()
         assert "\n" not in str(caught.value)
 
