@@ -19,7 +19,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 def run_prepare(arguments: Sequence[str]) -> None:
     """Print what became of it; exits with 2 where the user is mistaken, with one sentence."""
-    with plain_errors():
+    with plain_errors(again="to begin anew: nothing half-made is left"):
         stop_as_by_ctrl_c()
         print(prepare_as_asked(arguments))
 

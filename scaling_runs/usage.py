@@ -81,10 +81,11 @@ def stop_as_by_ctrl_c() -> None:
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
+def plain_errors(again: str = "to go on from here") -> Iterator[None]:
     """Turn what a user can cause into one line on stderr and exit code 2; a bug keeps its traceback.
 
-    A store that is lost on the way is no mistake, and exits with 1, as a cell that failed does.
+    A store that is lost on the way is no mistake, and exits with 1, as a cell that failed does. `again`: what the same
+    command does after an interruption.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints and exits by itself
     try:
@@ -99,8 +100,8 @@ def plain_errors() -> Iterator[None]:
         told = isinstance(interrupt, Terminated) and ranks > 1
         why = ", as torchrun does to every rank where one ends, and says below which" if told else ""
         if os.environ.get("RANK", "0") == "0":
-            again = "run the same command again to go on from here"
-            print("\n" * sys.stderr.isatty() + f"interrupted{why}; {again}", file=sys.stderr)
+            newline = "\n" * sys.stderr.isatty()
+            print(f"{newline}interrupted{why}; run the same command again {again}", file=sys.stderr)
         if isinstance(interrupt, Preempted):
             sys.exit(EXIT_CODE)
         sys.exit(128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT))

@@ -40,6 +40,8 @@ class SourceConfig:
     """false: hf: only the validation set is put on disk, and cells read the rest as they train."""
     text_column: str = "text"
     """hf, and .jsonl, .json or .parquet files: the column that holds the text."""
+    document_start: str | None = None
+    """A regular expression, where rows are lines: a row that has no match goes on with the document before it."""
     max_train_tokens: int | None = None
     """Stop reading once this much is there."""
     train_tokens: int | None = None
@@ -49,6 +51,14 @@ class SourceConfig:
         """UserError for what can't be, its options named below `prefix`."""
         if self.max_train_tokens is not None and self.max_train_tokens < 1:
             raise UserError(f"{prefix}.max_train_tokens is {self.max_train_tokens}; it must be at least 1")
+        if self.document_start is not None:
+            try:
+                re.compile(self.document_start)
+            except re.error as error:
+                raise UserError(
+                    f"{prefix}.document_start is '{self.document_start}', which is no regular expression ({error}); "
+                    f"mend it"
+                ) from None
         if not self.on_disk:
             self._check_stream(prefix)
         for option, value, of in (
@@ -73,6 +83,11 @@ class SourceConfig:
             raise UserError(
                 f"{prefix}.streaming=false downloads the data set, and {prefix}.on_disk=false keeps it off the disk; "
                 f"leave one out"
+            )
+        if self.document_start is not None:
+            raise UserError(
+                f"{prefix}.document_start joins rows, which is done where a data set is put on disk; leave it or "
+                f"{prefix}.on_disk=false out"
             )
         if self.max_train_tokens is not None:
             raise UserError(

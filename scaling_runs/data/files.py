@@ -11,8 +11,8 @@ from typing import Any
 
 from scaling_runs.data.corpus import Stream
 from scaling_runs.data.hub import require_hub
+from scaling_runs.data.rows import load_rows, reading, text_rows, texts_of
 from scaling_runs.data.scratch import Hashed, is_validation
-from scaling_runs.data.sources import load_rows, reading, text_rows, texts_of
 
 AT_ONCE = 64
 """Files that are read in turn, where text from all over a data set is wanted."""

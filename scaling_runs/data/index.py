@@ -57,7 +57,7 @@ class Asked:
         trained = (BPE, config.vocab_size, self.tokenizer_identity)
         sources = [
             (source.kind, tuple(source.paths), source.hf_path, source.hf_name, source.hf_data_dir)
-            + (source.hf_split, source.text_column, source.max_train_tokens)
+            + (source.hf_split, source.text_column, source.document_start, source.max_train_tokens)
             + (() if source.on_disk else ("not on disk", self.val_tokens))
             for source in corpora_of(config)
         ]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import glob
-import itertools
-import logging
 import os
+import re
 import sysconfig
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,8 @@ from typing import Any
 from fit.errors import UserError
 from scaling_runs.data.config import PYTHON_SOURCE, TEXT_FILES, DataConfig
 from scaling_runs.data.corpus import data_set_name
-from scaling_runs.data.hub import first_line, require_hub
+from scaling_runs.data.hub import require_hub
+from scaling_runs.data.rows import joined, load_rows, texts_from
 
 PACKAGES = Path(__file__).with_name("packages.txt")
 """Distributions whose sources are text: those of requirements.lock, as `make lock` writes them down."""
@@ -34,8 +33,6 @@ READERS = {
 """File endings, and the builder of `datasets` that reads them."""
 PACKED = (".gz", ".zst")
 """Endings that may follow."""
-ROWS_AT_ONCE = 1000
-"""Of a .parquet file. Left to itself `datasets` takes a group of rows, and fails where one has none."""
 HUB_HINT = "check its name, choose data=text_files, or set data.cache_dir to where it was prepared"
 
 
@@ -64,9 +61,13 @@ def open_source(config: DataConfig) -> Source:
     """The source that `config` names. UserError where it names none, NotThere where what it names is not there."""
     if config.kind == PYTHON_SOURCE:
         return python_source(python_files())
-    if config.kind == TEXT_FILES:
-        return text_files(config.paths, config.text_column)
-    return hugging_face(config)
+    source = (
+        text_files(config.paths, config.text_column) if config.kind == TEXT_FILES else hugging_face(config)
+    )
+    if config.document_start is None:
+        return source
+    start = re.compile(config.document_start)
+    return replace(source, documents=lambda: joined(source.documents(), start))
 
 
 def python_files() -> set[str]:
@@ -161,7 +162,7 @@ def _file_texts(ending: str, paths: list[str], text_column: str) -> Iterator[byt
             0
         ], []  # one by one is slow for thousands of files; `_culprit` looks for one
 
-    return _texts(rows, text_column, where, hint)
+    return texts_from(rows, text_column, where, hint)
 
 
 def _culprit(ending: str, paths: list[str], text_column: str) -> UserError | None:
@@ -220,89 +221,4 @@ def hugging_face(config: DataConfig) -> Source:
 
     where = f"{name} (split {config.hf_split})"
     state = tuple(_state(str(file)) for file in sorted(Path(path).rglob("*")) if file.is_file())
-    return Source(name, state, lambda: _texts(rows, config.text_column, where, HUB_HINT))
-
-
-def load_rows(
-    name: str, config: str | None = None, *, split: str, streaming: bool, **options: Any
-) -> tuple[Any, list[str]]:
-    """(the rows as `datasets.load_dataset` has them, the files that they are read from where that is known), silent."""
-    import datasets
-
-    datasets.logging.set_verbosity(logging.CRITICAL)  # it logs what it also raises
-    datasets.disable_progress_bars()
-    builder = datasets.load_dataset_builder(name, config, **options)
-    if getattr(builder.config, "batch_size", 0) is None:
-        builder.config.batch_size = ROWS_AT_ONCE
-    if streaming:
-        files = (builder.config.data_files or {}).get(split, [])
-        return builder.as_streaming_dataset(split=split), list(map(str, files))
-    builder.download_and_prepare()
-    return builder.as_dataset(split=split), []
-
-
-def _texts(load: Callable[[], tuple[Any, list[str]]], column: str, where: str, hint: str) -> Iterator[bytes]:
-    """The text of each row that `load` gives. UserError where they can't be had or hold no such text.
-
-    `load` is called here; its rows are read as they are asked for. `hint`: what to do about unreadable ones.
-    """
-    rows, names = text_rows(load, column, where, hint)
-    if len(names) < 2 or len(names) != rows.num_shards:
-        return texts_of(rows, column, where, hint)
-    return itertools.chain.from_iterable(
-        texts_of(rows.shard(num_shards=len(names), index=index), column, f"{where}: file '{name}'", hint)
-        for index, name in enumerate(names)
-    )
-
-
-def text_rows(
-    load: Callable[[], tuple[Any, list[str]]], column: str, where: str, hint: str
-) -> tuple[Any, list[str]]:
-    """The data set that `load` gives, its text alone, and its files.
-
-    UserError where it can't be had or has no such column.
-    """
-    with reading(where, hint):
-        rows, names = load()
-        columns = rows.column_names
-    if columns is not None:
-        _require_column(column, columns, where)
-        rows = rows.select_columns([column])
-    return rows, names
-
-
-def texts_of(rows: Any, column: str, where: str, hint: str) -> Iterator[bytes]:
-    """The text of each row that has any. UserError where a row can't be read or holds no text."""
-    with reading(where, hint):
-        for row in rows:
-            _require_column(column, row, where)
-            text = row[column]
-            if text is None or text != text:  # a .csv's field of nothing is NaN
-                continue
-            if not isinstance(text, str):
-                raise UserError(
-                    f"{where}: column '{column}' holds {type(text).__name__}, not text; set data.text_column "
-                    f"to one that holds text"
-                )
-            if text:
-                yield text.encode()
-
-
-@contextmanager
-def reading(where: str, hint: str) -> Iterator[None]:
-    """What reading raises in the body, as a UserError that names the data."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # pyarrow, json and the hub's client each raise their own
-        if "zstandard" in str(error) or getattr(error, "name", None) == "zstandard":
-            hint = "install the package zstandard, which unpacks .zst"
-        raise UserError(f"{where} can't be read ({first_line(error)}); {hint}") from error
-
-
-def _require_column(column: str, columns: Any, where: str) -> None:
-    if column not in columns:
-        raise UserError(
-            f"{where}: there is no column '{column}'; set data.text_column to one of {', '.join(columns)}"
-        )
+    return Source(name, state, lambda: texts_from(rows, config.text_column, where, HUB_HINT))

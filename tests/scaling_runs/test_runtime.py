@@ -245,3 +245,33 @@ def test_ranks_wait_for_the_first_as_long_as_they_are_told(tmp_path: Path) -> No
     codes = {of: process.wait(timeout=120) for of, process in running.items()}
     assert codes[2, 1] != 0
     assert codes[60, 1] == 0
+
+
+MERGE = """
+import json, sys
+import torch.distributed as dist
+from scaling_runs.runtime import Runtime
+
+rank, meet = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{meet}", rank=rank, world_size=2)
+mine = {0: {"file": 3}, 1: {"file": 5}} if rank == 0 else {1: {"file": 5}, 2: {"file": 7}}
+print(json.dumps(sorted(Runtime(rank=rank, world_size=2).merged(mine).items())))
+dist.destroy_process_group()
+"""
+
+
+def test_places_in_a_stream_come_together_on_the_rank_that_writes_them(tmp_path: Path) -> None:
+    """Truth: the lanes of two real ranks, one of which both read; the other rank keeps no more than its own."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", MERGE, str(rank), str(tmp_path / "meet")],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    first, second = (json.loads(process.communicate(timeout=120)[0]) for process in running)
+    assert first == [[0, {"file": 3}], [1, {"file": 5}], [2, {"file": 7}]]
+    assert second == [[1, {"file": 5}], [2, {"file": 7}]]

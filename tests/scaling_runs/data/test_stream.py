@@ -194,6 +194,23 @@ def test_a_stream_is_as_it_was_asked_for_last(tmp_path: Path) -> None:
     assert prepare(larger, 200) == found == as_asked(written, larger)
 
 
+def test_an_edit_that_keeps_a_file_s_size_is_another_data_set(tmp_path: Path) -> None:
+    """Truth: one training document of many, of which one letter was changed; the validation set is the same."""
+    folder = write_data_set(tmp_path / "texts", FILES, "jsonl")
+    before = streamed(folder, tmp_path / "cache")
+    path = folder / "train-00002.jsonl"
+    text = path.read_text()
+    trained_on = next(text for text in FILES[2] if not on_validation_side(text) and "loss" in text)
+    changed = trained_on.replace("loss", "losS")
+    assert not on_validation_side(changed)
+    written = json.dumps(trained_on)
+    path.write_text(text.replace(written, json.dumps(changed)))
+    assert path.stat().st_size == len(text.encode())
+    after = streamed(folder, tmp_path / "cache")
+    assert after.fingerprint != before.fingerprint
+    assert after.val().tobytes() == before.val().tobytes()
+
+
 @pytest.mark.parametrize(
     ("batch_size", "files", "lanes"),
     [(8, 4, 4), (12, 5, 4), (7, 6, 1), (96, 2410, 48), (4, 1, 1), (256, 64, 64)],
