@@ -3,9 +3,9 @@
     python benchmarks/stream.py                # 64 MB of this machine's Python files, as .parquet on disk
     python benchmarks/stream.py 256            # MB
 
-A process that trains reads ahead in threads while it does; here nothing is trained, so this is the most that it could be
-fed with. The hub's connection is not in it. The second table has how long a step of training then waits for its batch,
-by how many batches are read ahead.
+A process that trains reads ahead in threads while it does; here nothing is trained, so this is the most that it could
+be fed with. The hub's connection is not in it. Beside it stands how long steps of training that take half
+of that wait for their batches, by how many are read ahead.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ FILES = 8
 ROWS_A_GROUP = 1000
 SEQ_LEN, BATCH = 512, 64
 SECONDS = 15.0
-STEP_TOKENS_PER_S = {"bytes": 1_000_000.0, "bpe": 300_000.0}
-"""Of the training that the second table feigns: about half of what a process can read."""
+DEPTHS = (1, 2, 4, 8, 16)
 
 
 def write_data_set(folder: Path, size: int) -> None:
@@ -63,7 +62,7 @@ def tokens_per_s(corpus: Corpus) -> float:
 
 
 def waiting(corpus: Corpus, ahead: int, step_s: float) -> float:
-    """Share of the time that steps of `step_s`, which sleep as a GPU computes, wait for their batches."""
+    """Share of the time that steps of `step_s`, asleep as while a GPU computes, wait for their batches."""
     before, stream.READ_AHEAD = stream.READ_AHEAD, ahead
     try:
         with stream.StreamedBatches(corpus, SEQ_LEN, BATCH, seed=0) as batches:
@@ -100,13 +99,13 @@ def main() -> None:
             )
             corpus = prepare(config, 65_536)
             found = {"tokens_per_s": tokens_per_s(corpus), "bytes_per_token": corpus.bytes_per_token}
-            step_s = BATCH * SEQ_LEN / STEP_TOKENS_PER_S[name]
-            for ahead in (1, 2, 4, 8, 16):
+            step_s = 2 * BATCH * SEQ_LEN / found["tokens_per_s"]
+            for ahead in DEPTHS:
                 found[f"waiting_{ahead}"] = waiting(corpus, ahead, step_s)
             measured[name] = found
     print(f"{'tokenizer':>10} {'tokens/s':>10} {'MB/s':>6}   waiting for batches, by batches read ahead")
     for name, found in measured.items():
-        depths = "  ".join(f"{depth}: {found[f'waiting_{depth}']:.1%}" for depth in (1, 2, 4, 8, 16))
+        depths = "  ".join(f"{depth}: {found[f'waiting_{depth}']:.1%}" for depth in DEPTHS)
         speed = found["tokens_per_s"]
         print(f"{name:>10} {speed:>10,.0f} {speed * found['bytes_per_token'] / 1e6:>6.1f}   {depths}")
     machine = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count()}

@@ -1,8 +1,9 @@
-"""`data=stream` from the command line: a data set of which only the validation set is put on disk."""
+"""`data=stream` and `data=mixture` from the command line: what is not on disk is read as it is trained on."""
 
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 
@@ -84,3 +85,34 @@ def test_a_streamed_sweep_ends_in_a_law_and_runs_again_without_training(base: Pa
     again = launch_warm(*options, ALONE)
     assert again.code == 0, again
     assert untimed(Sweep(again, store).rows()) == untimed(rows)
+
+
+def test_a_sweep_on_a_mixture_has_the_loss_of_each_part_and_says_how_often_it_is_passed(base: Path) -> None:
+    """Truth: the overall loss lies between the parts', whose 0.75 and 0.25 of the tokens the plan names; a dry run
+    without what is prepared goes by declared sizes."""
+    store = base / "mixture-sweep"
+    streamed = _stream(base, grid(base, store))
+    ours = ("data=", "data.hf_path", "data.train_tokens", "data.val_fraction", "data.cache_dir")
+    folder = base / "streamed-text"
+    texts = base / "launch-text" / "sources.jsonl"
+    web = f"{{name: web, weight: 3, hf_path: {folder}, on_disk: false, train_tokens: 1000000}}"
+    code = f"{{name: code, weight: 1, paths: [{texts}], train_tokens: 4000}}"
+    options = [
+        *(option for option in streamed if not option.startswith(ours)),
+        "data=mixture",
+        f"data.parts=[{web}, {code}]",
+        "data.val_fraction=0.1",
+        f"data.cache_dir={base / 'mixture-cache'}",
+        "val_tokens=4096",
+    ]
+    planned = launch_warm(*options, ALONE, "dry_run=true")
+    assert planned.code == 0, planned
+    assert re.search(r"web +75\.0% of the tokens, 1M there: 0\.\d+ epochs of the longest cell", planned.out)
+    assert re.search(r"passes \d\.\d times over part 'code', more than 4", planned.out)
+    ran = launch_warm(*options, ALONE)
+    assert ran.code == 0, ran
+    rows = Sweep(ran, store).rows()
+    assert len(rows) == 6
+    for row in rows:
+        parts = sorted([float(row["loss_web"]), float(row["loss_code"])])
+        assert parts[0] <= float(row["loss"]) <= parts[1]

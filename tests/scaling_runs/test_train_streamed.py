@@ -1,4 +1,4 @@
-"""Cells that train on a stream: killed, gone on with, on a trunk."""
+"""Cells that train on a stream, and on a mixture of streamed and prepared text: killed, gone on with, on a trunk."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from scaling_runs.data import DataConfig, validation_counts
+from scaling_runs.data.config import PartConfig
 from scaling_runs.data.prepare import prepare
 from scaling_runs.store import Store
 from scaling_runs.train import train_cell
@@ -30,33 +32,50 @@ def stream(text: RealText, tmp_path_factory: pytest.TempPathFactory) -> RealText
     return RealText(path, cache, prepare(stream_config(path, cache), 8192))
 
 
+@pytest.fixture(scope="module")
+def mixture(stream: RealText, text: RealText) -> RealText:
+    """Two parts of the stream, one of the prepared text."""
+    parts = [
+        PartConfig(name="streamed", weight=2, hf_path=str(stream.path), on_disk=False, train_tokens=10_000),
+        PartConfig(name="prepared", weight=1, paths=[str(text.path)]),
+    ]
+    config = DataConfig("mixture", parts=parts, val_fraction=0.25, cache_dir=str(stream.cache))
+    return RealText(stream.path, stream.cache, prepare(config, 8192))
+
+
+@pytest.fixture(params=["stream", "mixture"])
+def data(request: pytest.FixtureRequest) -> RealText:
+    found: RealText = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.mark.usefixtures("checkpoints_at_each_record")
 def test_a_killed_cell_reads_on_where_it_was(
-    stream: RealText, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: RealText, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Truth: the cell that nothing disturbed, to the last digit."""
-    spec = wsd(stream, 60)
+    spec = wsd(data, 60)
     spec = dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, cooldown_steps=None))
-    whole, _, weights = trained(spec, stream, tmp_path / "whole")
+    whole, _, weights = trained(spec, data, tmp_path / "whole")
     left = kill_before(monkeypatch, 17, 41)
     while left:
         with pytest.raises(KilledError):
-            trained(spec, stream, tmp_path / "killed")
-    result, curve, again = trained(spec, stream, tmp_path / "killed")
+            trained(spec, data, tmp_path / "killed")
+    result, curve, again = trained(spec, data, tmp_path / "killed")
     assert result.loss == whole.loss
     assert all((again[name] == weights[name]).all() for name in weights)
     assert [record["step"] for record in curve] == sorted(record["step"] for record in curve)
 
 
-def test_a_cell_goes_on_from_the_place_of_its_trunk(stream: RealText, tmp_path: Path) -> None:
+def test_a_cell_goes_on_from_the_place_of_its_trunk(data: RealText, tmp_path: Path) -> None:
     """Truth: the same cell from nothing, bit for bit; of its own it trains the cooldown alone."""
-    large, small = wsd(stream, 60), wsd(stream, 40)
+    large, small = wsd(data, 60), wsd(data, 40)
     store = Store(tmp_path / "together")
     for spec in (large, small):
         store.add(spec)
-    train(store, large, stream)
-    loss, _, tokens = train(store, small, stream)
-    assert loss == train(Store(tmp_path / "alone"), small, stream)[0]
+    train(store, large, data)
+    loss, _, tokens = train(store, small, data)
+    assert loss == train(Store(tmp_path / "alone"), small, data)[0]
     assert tokens == (small.recipe.cooldown_steps or 0) * small.batch_tokens
 
 
@@ -76,3 +95,16 @@ def test_a_stream_trains_as_well_as_the_same_text_on_disk(
         for name, data in (("stream", stream), ("disk", text))
     ]
     assert abs(losses[0] - losses[1]) < 0.3
+
+
+def test_the_loss_on_a_mixture_is_its_parts_by_their_shares(mixture: RealText, tmp_path: Path) -> None:
+    """Truth: the losses of the parts, weighted by the windows that each has of the validation set."""
+    spec = wsd(mixture, 20)
+    store = Store(tmp_path)
+    result = train_cell(spec, mixture.corpus, store.add(spec), store.trunk(spec), CPU, nothing)
+    counts = validation_counts(mixture.corpus, spec.val_tokens // spec.seq_len)
+    assert counts == [85, 43]
+    assert list(result.loss_of_parts) == ["streamed", "prepared"]
+    weighted = sum(loss * count for loss, count in zip(result.loss_of_parts.values(), counts, strict=True))
+    assert result.loss == pytest.approx(weighted / sum(counts), rel=1e-12)
+    assert len(set(result.loss_of_parts.values())) == 2
