@@ -17,8 +17,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from scaling_runs.config import Config
 from scaling_runs.report import say
 from scaling_runs.slurm.options import SlurmOptions
-from scaling_runs.slurm.queue import ends_of, jobs_of, living, require_slurm
+from scaling_runs.slurm.queue import ends_of, jobs_of, require_slurm
 from scaling_runs.slurm.record import LOGS, Job
+from scaling_runs.slurm.stuck import stuck_lines
 from scaling_runs.slurm.submission import LOOK_EVERY_S, Submitter
 from scaling_runs.store import Store
 
@@ -80,10 +81,19 @@ def _cell_of(overrides: Sequence[str]) -> str:
 
 
 def _wait(jobs: Sequence[Job]) -> None:
-    """Until Slurm has none of them any more."""
+    """Until Slurm has none of them any more. What it holds for good is said, once for each of its reasons."""
     arrays = {job.array for job in jobs}
     waited_for = {job.key for job in jobs}
-    while waited_for & living(arrays):
+    told: set[str] = set()
+    while True:
+        held = jobs_of(arrays)
+        alive = {key for key in waited_for if key in held and held[key].living}
+        if not alive:
+            return
+        for reason, line in stuck_lines(alive, held).items():
+            if reason not in told:
+                say(f"warning: {line}")
+                told.add(reason)
         time.sleep(LOOK_EVERY_S)
 
 

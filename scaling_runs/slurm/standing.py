@@ -12,6 +12,7 @@ from fit.errors import UserError
 from scaling_runs.numbers import number
 from scaling_runs.slurm.queue import JobKey, QueuedJob, ends_of, jobs_of
 from scaling_runs.slurm.record import LOGS, Job, read_arrays
+from scaling_runs.slurm.stuck import stuck_lines
 
 MOST_LINES = 20
 """Of jobs that have ended."""
@@ -43,7 +44,8 @@ def slurm_lines(folder: Path, open_cells: Mapping[str, str]) -> list[str]:
         left = left_by(jobs, held, open_cells)
     except UserError as error:
         return [f"  {error}"]
-    return [_counted(jobs, held), *_told(left, open_cells, folder)]
+    stuck = [f"  {line}" for line in stuck_lines([job.key for job in jobs], held).values()]
+    return [_counted(jobs, held), *stuck, *_told(left, open_cells, folder)]
 
 
 def left_by(

@@ -94,3 +94,17 @@ def test_status_says_what_slurm_holds_and_how_what_it_no_longer_holds_has_ended(
     assert f"\n  job {first} ended: CANCELLED; left " in told
     assert all(f"\n  job {job.array}_{job.number} " in told for job in others), told
     assert "\n  the same launch.py command submits what they left" in told
+
+
+def test_status_says_which_jobs_no_waiting_will_begin(submitter: Submitter, cluster: dict[str, str]) -> None:
+    """Truth: jobs that their user holds, which Slurm takes and never begins."""
+    held = dataclasses.replace(submitter, options=dataclasses.replace(OPTIONS, flags=("--hold",)))
+    arrays = sorted({job.array for job in held.jobs_of(commands(submitter, "sleep 100"))})
+    told = status_of("queue", str(submitter.store.root))
+    slurm("scancel", *map(str, arrays), cluster=cluster)
+    ids = " ".join(map(str, arrays))
+    assert (
+        f"\n  4 jobs ({arrays[0]}_0, {arrays[0]}_1, {arrays[1]}_0, …) stay pending for JobHeldUser" in told
+    ), told
+    assert f", which no waiting mends; scancel {ids}, and start" in told
+    wait_until(lambda: not jobs(cluster))

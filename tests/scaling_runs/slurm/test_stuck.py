@@ -1,0 +1,87 @@
+"""Jobs that Slurm will never begin are told, while they are waited for and by `status`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scaling_runs.slurm import cells
+from scaling_runs.slurm.queue import QueuedJob
+from scaling_runs.slurm.record import Array, Job, write_arrays
+from scaling_runs.slurm.standing import slurm_lines
+from scaling_runs.slurm.stuck import stuck_lines
+from tests.scaling_runs.slurm.conftest import Notes
+
+STAY = (
+    "AccountNotAllowed",
+    "AssocMaxWallDurationPerJobLimit",
+    "BadConstraints",
+    "DependencyNeverSatisfied",
+    "InvalidQOS",
+    "JobHeldUser",
+    "MaxMemPerLimit",
+    "PartitionConfig",
+    "PartitionTimeLimit",
+    "QOSMaxCpuPerJobLimit",
+    "QOSMaxGRESPerNode",
+    "QOSMinGRES",
+)
+PASS = (
+    "AssocGrpCpuLimit",
+    "AssocMaxJobsLimit",
+    "BeginTime",
+    "Dependency",
+    "JobArrayTaskLimit",
+    "None",
+    "Priority",
+    "QOSGrpGRES",
+    "QOSMaxCpuPerUserLimit",
+    "QOSMaxJobsPerUserLimit",
+    "ReqNodeNotAvail, UnavailableNodes:n1",
+    "Resources",
+)
+
+
+@pytest.mark.parametrize(("reasons", "stay"), [(STAY, True), (PASS, False)])
+def test_reasons_are_told_apart_by_whether_time_mends_them(reasons: tuple[str, ...], stay: bool) -> None:
+    """Truth: Slurm's documentation of its reasons."""
+    for reason in reasons:
+        assert bool(stuck_lines([(7, 0)], {(7, 0): QueuedJob("PENDING", reason)})) is stay, reason
+        assert not stuck_lines([(7, 0)], {(7, 0): QueuedJob("RUNNING", reason)})
+
+
+def test_jobs_of_one_reason_are_told_together(notes: Notes, tmp_path: Path) -> None:
+    """Truth: a queue of four such jobs in two arrays, and one that waits its turn."""
+    write_arrays(tmp_path, [Array(name, (("a",),) * 3, None, (), 0.0, job_id=int(name)) for name in "78"])
+    notes.hold(
+        [f"{array}|{place}|PENDING|PartitionConfig" for array in (7, 8) for place in (0, 1)]
+        + ["7|2|PENDING|Priority"]
+    )
+    counted, stuck = slurm_lines(tmp_path, {})
+    assert counted.endswith("5 pending (4 PartitionConfig, 1 Priority)")
+    assert stuck.startswith(
+        "  4 jobs (7_0, 7_1, 8_0, …) stay pending for PartitionConfig, which no waiting mends; scancel 7 8, and start"
+    )
+
+
+def test_whoever_waits_is_told_once(
+    notes: Notes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Truth: a queue that holds a job so at three looks, and another sweep's, which is not waited for."""
+    looks = 0
+
+    def sleep(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        notes.hold(["7|0|CANCELLED|None"] if looks == 3 else ["7|0|PENDING|PartitionConfig"])
+
+    notes.hold(["7|0|PENDING|Priority", "7|1|PENDING|BadConstraints"])
+    monkeypatch.setattr(cells.time, "sleep", sleep)
+    cells._wait([Job(7, 0, ("a",))])
+    assert looks == 3
+    told = capsys.readouterr().out
+    assert told.count("\n") == 1
+    assert told.startswith(
+        "warning: 1 job (7_0) stays pending for PartitionConfig, which no waiting mends; scancel 7"
+    )
