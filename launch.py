@@ -13,18 +13,19 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 
-import hydra
-from omegaconf import DictConfig
+from scaling_runs.stopping import plain_interrupts, save_and_stop_when_asked, stop_as_by_ctrl_c
 
-from scaling_runs.config import register, typed
-from scaling_runs.stopping import save_and_stop_when_asked
-from scaling_runs.usage import (
-    plain_errors,
-    ranks_end_at_once,
-    ranks_replace_launchers,
-    refuse_misread,
-    stop_as_by_ctrl_c,
-)
+with plain_interrupts():  # what follows takes a second to load
+    import hydra
+    from omegaconf import DictConfig
+
+    from scaling_runs.config import register, typed
+    from scaling_runs.usage import (
+        plain_errors,
+        ranks_end_at_once,
+        ranks_replace_launchers,
+        refuse_misread,
+    )
 
 register()
 

@@ -6,7 +6,6 @@ import difflib
 import hashlib
 import os
 import re
-import signal
 import socket
 import sys
 import traceback
@@ -14,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -24,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fit.errors import UserError
 from scaling_runs.errors import RankLost, StoreLost
-from scaling_runs.stopping import EXIT_CODE, Preempted
+from scaling_runs.stopping import plain_interrupts
 
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 """Read before `plain_errors` sets it."""
@@ -66,20 +64,6 @@ def ranks_end_at_once() -> Iterator[None]:
     os._exit(code)
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which a batch system or `timeout` sends: ends a run as Ctrl-C does, workers included."""
-
-
-def stop_as_by_ctrl_c() -> None:
-    """Let SIGTERM unwind the process rather than end it on the spot."""
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)  # one is enough; a second would cut the clearing up short
-        raise Terminated
-
-    signal.signal(signal.SIGTERM, terminate)
-
-
 @contextmanager
 def plain_errors(again: str = "to go on from here") -> Iterator[None]:
     """Turn what a user can cause into one line on stderr and exit code 2; a bug keeps its traceback.
@@ -89,22 +73,13 @@ def plain_errors(again: str = "to go on from here") -> Iterator[None]:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints and exits by itself
     try:
-        yield
+        with plain_interrupts(again):
+            yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if WANTS_TRACEBACK:
             raise
         _tell_error(error)
         sys.exit(1 if isinstance(_find_user_error(error), StoreLost) else 2)
-    except KeyboardInterrupt as interrupt:
-        ranks = int(os.environ.get("WORLD_SIZE", "1"))
-        told = isinstance(interrupt, Terminated) and ranks > 1
-        why = ", as torchrun does to every rank where one ends, and says below which" if told else ""
-        if os.environ.get("RANK", "0") == "0":
-            newline = "\n" * sys.stderr.isatty()
-            print(f"{newline}interrupted{why}; run the same command again {again}", file=sys.stderr)
-        if isinstance(interrupt, Preempted):
-            sys.exit(EXIT_CODE)
-        sys.exit(128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT))
 
 
 def refuse_lists(arguments: Sequence[str]) -> None:

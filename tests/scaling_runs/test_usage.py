@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fit.errors import UserError
-from scaling_runs import usage
+from scaling_runs import stopping, usage
 from scaling_runs.config import Config, register, typed
 from scaling_runs.errors import StoreLost
 from scaling_runs.grid import SweepConfig
@@ -183,8 +183,21 @@ def test_a_store_that_is_lost_is_one_sentence_and_no_mistake(capsys: pytest.Capt
 def test_interruptions_exit_as_a_shell_expects(capsys: pytest.CaptureFixture[str]) -> None:
     """Truth: 128 and the signal's number."""
     assert raised_in(KeyboardInterrupt()) == 128 + signal.SIGINT
-    assert raised_in(usage.Terminated()) == 128 + signal.SIGTERM
+    assert raised_in(stopping.Terminated()) == 128 + signal.SIGTERM
     assert capsys.readouterr().err == 2 * "interrupted; run the same command again to go on from here\n"
+
+
+def test_ctrl_c_while_modules_load_is_one_line(tmp_path: Path) -> None:
+    """Truth: a process that is interrupted where it begins to load Hydra."""
+    (tmp_path / "hydra.py").write_text("raise KeyboardInterrupt")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "launch.py"), "sweep=isoflop_tiny"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "interrupted; run the same command again to go on from here\n"
 
 
 def test_ranks_but_the_first_leave_the_terminal_alone(
@@ -233,7 +246,7 @@ def test_sigterm_unwinds_the_process_once() -> None:
                 cleared.append(True)
 
     try:
-        usage.stop_as_by_ctrl_c()
+        stopping.stop_as_by_ctrl_c()
         with pytest.raises(SystemExit) as exit_:
             work()
         assert exit_.value.code == 143
