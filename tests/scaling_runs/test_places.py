@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 import uuid
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -308,3 +309,34 @@ def test_a_store_that_says_nothing_is_told_in_time(monkeypatch: pytest.MonkeyPat
         ):
             require_place("s3://bucket/x", writable=False)
         assert time.monotonic() - began < 10
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="a time-out of TCP on Linux")
+def test_a_store_that_stops_in_the_midst_of_an_upload_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: a socket that takes the first bytes of more than the system's buffers hold, and then reads no more."""
+    s3 = pytest.importorskip("scaling_runs.s3", reason="s3fs is optional")
+    monkeypatch.setattr(s3, "STALLED_AFTER_S", 1)
+    monkeypatch.setattr(outages, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(outages, "_outage", outages._Outage())
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    large = tmp_path / "large"
+    large.write_bytes(bytes(30_000_000))
+    accepted: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as stopping:
+
+        def take_a_little() -> None:
+            with suppress(OSError):  # closed as the test ends
+                while True:
+                    accepted.append(stopping.accept()[0])
+                    accepted[-1].recv(1024)
+
+        threading.Thread(target=take_a_little, daemon=True).start()
+        options = {"endpoint_url": f"http://127.0.0.1:{stopping.getsockname()[1]}", **places.OPTIONS["s3"]}
+        monkeypatch.setitem(places.OPTIONS, "s3", options)
+        with pytest.raises(StoreLost, match="large could not be read or written for"):
+            places.send(large, place("s3://bucket/large"))
+    for connection in accepted:
+        connection.close()
