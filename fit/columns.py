@@ -25,7 +25,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 """Names that a column goes by where it is not mapped, the contract's own first; in any case, if not a letter."""
 SIZE_COLUMNS = ("flops", "params", "tokens")
-OPTIONAL = ("seed", "unique_tokens", "lr", "batch_tokens", "vocab_size")
+OPTIONAL = ("seed", "unique_tokens", "lr", "batch_tokens", "vocab_size", "wall_s", "mfu")
 """Numbers that are read where they are there, missing ones as NaN."""
 OTHERS = ("budget", "run_id", "status", "status_reason", *OPTIONAL)
 """Go by their own name where they are not mapped, or by those of ALIASES."""

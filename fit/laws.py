@@ -63,7 +63,7 @@ class PlannerLaw:
 def load_law(name: str | Path) -> PlannerLaw:
     """A published law by name, or one's own from the JSON file of a fit. UserError where there is no such law."""
     if isinstance(name, Path) or name.endswith(".json") or Path(name).is_file():
-        return _own_law(Path(name))
+        return law_of_fit(read_fit(Path(name)), Path(name))
     return _planner_law(published_law(name))
 
 
@@ -107,8 +107,8 @@ def _planner_law(law: PublishedLaw) -> PlannerLaw:
     )
 
 
-def _own_law(path: Path) -> PlannerLaw:
-    content: dict[str, Any] = read_fit(path)
+def law_of_fit(content: Any, path: Path) -> PlannerLaw:
+    """The law of a fit's JSON, named by its `path`. UserError where it is none."""
     try:
         tokens, params = content["laws"]["tokens"], content["laws"]["params"]
         conventions = content.get("conventions", {})

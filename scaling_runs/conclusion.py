@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fit.curves import Curve, load_curves
 from fit.errors import UserError
 from fit.isoflop import IsoflopFit, fit_isoflop
 from fit.report.figures import draw_isoflop
+from fit.report.html.page import Extra, write_report
 from fit.report.summary import render
 from fit.report.target import render_target
 from fit.result import fit_to_dict, write_fit
@@ -30,8 +32,9 @@ def conclude(config: Config, plan: Plan, store: Store, folder: Path, wall_s: flo
 
     folder: the sweep's, or the local one that stands for it.
     """
-    names = ("runs.csv", "fit.json", "isoflop.png", "summary.txt")
-    table, fit_json, figure, report = (folder / name for name in names)
+    names = ("runs.csv", "fit.json", "isoflop.png", "summary.txt", "report.html")
+    table, fit_json, figure, report, page = (folder / name for name in names)
+    home = store.sweep_folder(plan.name)
     rows = table_rows(plan, store)
     write_text(table, to_csv(rows))
     failed = [row for row in rows if row["status"] != "finished"]
@@ -42,14 +45,22 @@ def conclude(config: Config, plan: Plan, store: Store, folder: Path, wall_s: flo
         fit = fit_isoflop(load_runs(table), predict=_targets(config))
     except UserError as error:
         say(f"\nno fit: {error}")
-        for stale in (fit_json, figure, report):
+        for stale in (fit_json, figure, report, page):
             stale.unlink(missing_ok=True)
         summary: dict[str, Any] = {}
     else:
         write_fit(fit, fit_json)
         draw_isoflop(fit, figure)
-        text = "\n\n".join([render(fit), what_differs(config, plan, fit), *_closing(config, fit, folder)])
+        beside = [what_differs(config, plan, fit), *_closing(config, fit, folder)]
+        text = "\n\n".join([render(fit), *beside])
         write_text(report, text + "\n")
+        write_report(
+            fit,
+            page,
+            _curves(folder),
+            [Extra("Of this sweep", "\n\n".join(beside))],
+            str(home / fit_json.name),
+        )
         say("\n" + text)
         summary = _headline(fit)
     track_sweep(config, table, fit_json, figure, summary)
@@ -58,14 +69,24 @@ def conclude(config: Config, plan: Plan, store: Store, folder: Path, wall_s: flo
     training_s = sum(row["wall_s"] or 0 for row in rows)
     write_json(folder / "sweep.json", {"wall_s": wall_s, "training_s": training_s, "flops": plan.flops})
     say(f"\n{duration(wall_s)} for this run, {duration(training_s)} of training in all cells")
-    home = store.sweep_folder(plan.name)
     say(
         "files: "
-        + ", ".join(str(home / path.name) for path in (table, fit_json, figure, report) if path.exists())
+        + ", ".join(
+            str(home / path.name) for path in (table, fit_json, figure, report, page) if path.exists()
+        )
     )
     if (command := sync_command(config)) is not None:
         say(f"to see the curves on W&B: {command}")
     return not failed and fit_json.exists()
+
+
+def _curves(folder: Path) -> tuple[Curve, ...]:
+    """Of a sweep's cells, for the report; none, and a line that says why, where they are not beside its folder."""
+    try:
+        return load_curves(str(folder))
+    except UserError as error:
+        say(f"the report has no learning curves: {error}")
+        return ()
 
 
 def _targets(config: Config) -> list[float]:

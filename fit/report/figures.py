@@ -99,7 +99,7 @@ def _draw_law(axes: Axes, fit: IsoflopFit, colours: list[Any]) -> None:
 
 def _draw_band(axes: Axes, law: PowerLaw) -> list[float]:
     """The law and its band; heights that the axis should show. A band of decades, as of three budgets, is cut off."""
-    grid = _reach(law)
+    grid = law_reach(law)
     estimates = [law.predict(float(flops)) for flops in grid]
     values = [float(np.exp(law.line.value(float(np.log(flops))))) for flops in grid]
     axes.plot(grid, values, "-", color="black", label="fitted law")
@@ -128,7 +128,7 @@ def _draw_band(axes: Axes, law: PowerLaw) -> list[float]:
 
 def _draw_references(axes: Axes, law: PowerLaw) -> None:
     """Published laws, on the axes that the fit has set: where one lies off them, the legend says so."""
-    grid = _reach(law)
+    grid = law_reach(law)
     low, high = axes.get_ylim()
     for published, (style, colour, width) in zip(DRAWN, REFERENCE_STYLES, strict=True):
         assert published.tokens_coefficient is not None
@@ -140,7 +140,7 @@ def _draw_references(axes: Axes, law: PowerLaw) -> None:
         axes.plot(grid, reference, style, color=colour, linewidth=width, label=label)
 
 
-def _reach(law: PowerLaw) -> np.ndarray:
+def law_reach(law: PowerLaw) -> np.ndarray:
     """(60,) FLOPs of the budgets and a little beyond."""
     margin = (law.flops.max() / law.flops.min()) ** 0.15
     return np.geomspace(law.flops.min() / margin, law.flops.max() * margin, 60)

@@ -23,20 +23,20 @@ def render_references(flops: Sequence[float], own: PlannerLaw | None) -> str:
 
 
 def _law_line(law: PublishedLaw) -> str:
-    tokens = _power(law.tokens_coefficient, law.tokens_exponent)
-    params = "-" if law.params_exponent is None else _power(law.params_coefficient, law.params_exponent)
+    tokens = power(law.tokens_coefficient, law.tokens_exponent)
+    params = "-" if law.params_exponent is None else power(law.params_coefficient, law.params_exponent)
     return f"{law.name:<12} {tokens:<18} {params:<18} {law.source:<38} {law.convention}"
 
 
 def _own_line(law: PlannerLaw) -> str:
-    params = "-" if law.params is None else _power(law.params.coefficient, law.params.exponent)
+    params = "-" if law.params is None else power(law.params.coefficient, law.params.exponent)
     interval_of = law.tokens.exponent_ci95
     ci95 = f"95% of the tokens' α {interval(interval_of)}" if interval_of else ""
-    tokens = _power(law.tokens.coefficient, law.tokens.exponent)
+    tokens = power(law.tokens.coefficient, law.tokens.exponent)
     return f"{'yours':<12} {tokens:<18} {params:<18} {law.name:<38} {ci95}".rstrip()
 
 
-def _power(coefficient: float | None, exponent: float) -> str:
+def power(coefficient: float | None, exponent: float) -> str:
     return f"C^{exponent:.4g}" if coefficient is None else f"{coefficient:.4g}·C^{exponent:.4g}"
 
 

@@ -11,7 +11,7 @@ from fit.powerlaw import Estimate, PowerLaw
 from fit.references import LLAMA3
 from fit.report.losslaw import render_loss_law
 from fit.report.numbers import interval, short, short_interval
-from fit.report.verdict import render_verdict
+from fit.report.verdict import SYMBOL, render_verdict
 from fit.statistics import Interval, decades_beyond
 from fit.surface import SurfaceFit
 from fit.valley import AXES, Axis, Valley
@@ -39,7 +39,6 @@ CONVENTION_HEADER = (
 UNNAMED = "as given"
 """The table's own column, where it says no convention."""
 MOST_NAMES = 10
-SYMBOL = {"tokens": "D*(C)", "params": "N*(C)"}
 
 
 def render(fit: IsoflopFit) -> str:
@@ -51,7 +50,7 @@ def render(fit: IsoflopFit) -> str:
         _conventions(fit),
         _predictions(fit),
         render_loss_law(fit.loss_law, [prediction.flops for prediction in fit.predictions]),
-        _checks(fit),
+        "\n".join(check_lines(fit)),
         render_verdict(fit),
         _warnings(fit),
         _set_aside(fit),
@@ -74,7 +73,7 @@ def _optimum_line(budget: Budget) -> str:
     return (
         f"{budget.flops:>9.3g} {budget.runs:>5} {short(tokens.optimum):>9} "
         f"{short_interval(budget.optimum_ci95['tokens']):>18} {short(params.optimum):>9} "
-        f"{short_interval(budget.optimum_ci95['params']):>18} {loss:>8} {_r2(tokens):>6}  {_status(tokens, params)}"
+        f"{short_interval(budget.optimum_ci95['params']):>18} {loss:>8} {_r2(tokens):>6}  {budget_status(budget)}"
     )
 
 
@@ -82,7 +81,9 @@ def _r2(valley: Valley) -> str:
     return "-" if valley.status == "too-few-sizes" else f"{valley.r2:.3f}"
 
 
-def _status(tokens: Valley, params: Valley) -> str:
+def budget_status(budget: Budget) -> str:
+    """One word where both axes agree."""
+    tokens, params = budget.tokens, budget.params
     if tokens.status == params.status:
         return tokens.status
     return f"tokens {tokens.status}, params {params.status}"
@@ -119,11 +120,11 @@ def _corrected_line(axis: str, law: PowerLaw, surface: SurfaceFit | None) -> str
     text = f"{SYMBOL[axis]} = {law.corrected_coefficient:.3g}·C^{law.corrected_exponent:.3f}"
     return (
         f"          {text:<24} α {interval(law.exponent_ci95)}   A {interval(law.coefficient_ci95)}   "
-        f"{_how(law, surface)}"
+        f"{how_corrected(law, surface)}"
     )
 
 
-def _how(law: PowerLaw, surface: SurfaceFit | None) -> str:
+def how_corrected(law: PowerLaw, surface: SurfaceFit | None) -> str:
     """Where there is no surface a warning says why."""
     if law.shift is not None:
         return "each budget by how sure it is, less what a parabola on this grid misses"
@@ -215,7 +216,8 @@ def _reach(law: PowerLaw | None, flops: float) -> str:
     return f", {decades:.1f} decades {'beyond' if flops > high else 'below'} the budgets" if decades else ""
 
 
-def _checks(fit: IsoflopFit) -> str:
+def check_lines(fit: IsoflopFit) -> list[str]:
+    """Back-tests, seed noise, and what was derived or found rather than read."""
     lines = []
     for backtest in fit.backtests:
         without = "the top budget" if backtest.held_out == 1 else f"the top {backtest.held_out} budgets"
@@ -235,7 +237,7 @@ def _checks(fit: IsoflopFit) -> str:
             f"freedom){shallowest}"
         )
     lines += [f"Note: {note}" for note in fit.table.notes if not is_derived(note)]  # a warning says that
-    return "\n".join(lines)
+    return lines
 
 
 def _chance(ratio: Estimate) -> str:
@@ -256,14 +258,19 @@ def _warnings(fit: IsoflopFit) -> str:
 
 
 def _set_aside(fit: IsoflopFit) -> str:
+    lines = [f"  {line}" for line in set_aside_lines(fit)]
+    return "\n".join(["Runs not used", *lines]) if lines else ""
+
+
+def set_aside_lines(fit: IsoflopFit) -> list[str]:
     """A line a reason, at most MOST_NAMES of them with as many runs each; what is left out is counted."""
     groups = by_reason(fit.set_aside)
     lines = []
     for reason, items in list(groups.items())[:MOST_NAMES]:
         names = ", ".join(item.run_id for item in items[:MOST_NAMES])
         more = f" and {len(items) - MOST_NAMES} more" if len(items) > MOST_NAMES else ""
-        lines.append(f"  {names}{more}: {reason}")
+        lines.append(f"{names}{more}: {reason}")
     if len(groups) > MOST_NAMES:
         runs = sum(len(items) for items in list(groups.values())[MOST_NAMES:])
-        lines.append(f"  and {runs} more, for {len(groups) - MOST_NAMES} other reasons")
-    return "\n".join(["Runs not used", *lines]) if lines else ""
+        lines.append(f"and {runs} more, for {len(groups) - MOST_NAMES} other reasons")
+    return lines

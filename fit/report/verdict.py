@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fit.advise import advise
 from fit.isoflop import IsoflopFit
+from fit.laws import PlannerLaw
 from fit.losslaw import LEAST_FOR_FLOOR
 from fit.powerlaw import PowerLaw
 from fit.references import LLAMA3
@@ -20,20 +22,50 @@ STEP = 0.1
 FEW_BUDGETS = 5
 SEEN = 5e-4
 """Exponents closer than this are printed alike."""
+SYMBOL = {"tokens": "D*(C)", "params": "N*(C)"}
 CARRIES = ("carried-by-one-budget", "outlier-run")
 """Findings of which one is enough to doubt a law."""
 SHAKES = ("poor-fit", "unsure-minimum", "shallow-valley")
 """Findings that shake a law where most of its budgets have one."""
 
 
+def headline(fit: IsoflopFit, law: PlannerLaw) -> tuple[str, str]:
+    """Two sentences: how the optimum grows, and what is best at the largest budget. law: that of the fit."""
+    tokens = _tokens_law(fit)
+    laws = [
+        f"{SYMBOL[axis]} = {found.corrected_coefficient:.3g}·C^{found.corrected_exponent:.3f} "
+        f"(95% of α {interval(found.exponent_ci95)})"
+        for axis in AXES
+        if (found := fit.laws[axis]) is not None
+    ]
+    doubts = [doubt for axis in AXES if _sure(fit, axis) and (doubt := _doubt(fit, axis)) is not None]
+    but = f", but this is not to be relied on: {doubts[0]}" if doubts else ""
+    low, top = float(tokens.flops.min()), float(tokens.flops.max())
+    advice = advise(law, top)
+    half, twice = (f"{one.wasted:.0%}" for one in advice.neighbours())
+    loss = advice.loss
+    reached = "" if loss is None else f" for a loss of {loss.value:.4g} nats a token"
+    return (
+        (
+            f"From {low:.3g} to {top:.3g} FLOPs, by {len(tokens.flops)} budgets, the best use of compute C is "
+            f"{' and '.join(laws)}{but}."
+        ),
+        (
+            f"At {top:.3g} FLOPs that is {short(advice.params)} params on {short(advice.tokens)} tokens{reached}; half "
+            f"or twice that size would waste {half} or {twice} of the compute."
+        ),
+    )
+
+
 def render_verdict(fit: IsoflopFit) -> str:
     """Two lists."""
-    can, cannot = _can(fit), _cannot(fit)
+    can, cannot = can_be_concluded(fit), cannot_be_concluded(fit)
     lines = [*(f"  + {line}" for line in can), *(f"  - {line}" for line in cannot)]
     return "\n".join(["What can (+) and what can't (-) be concluded", *lines])
 
 
-def _can(fit: IsoflopFit) -> list[str]:
+def can_be_concluded(fit: IsoflopFit) -> list[str]:
+    """In a sentence each."""
     found = [_growth(fit, axis) for axis in AXES if _sure(fit, axis) and _doubt(fit, axis) is None]
     if (faster := _faster(fit)) is not None:
         found.append(faster)
@@ -45,7 +77,8 @@ def _can(fit: IsoflopFit) -> list[str]:
     return found
 
 
-def _cannot(fit: IsoflopFit) -> list[str]:
+def cannot_be_concluded(fit: IsoflopFit) -> list[str]:
+    """In a sentence each."""
     law = _tokens_law(fit)
     return [
         *(

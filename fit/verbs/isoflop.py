@@ -27,6 +27,12 @@ def add(verbs: Any) -> None:
         "--figure", type=place, metavar="FILE", help="draw valleys and law here: .png, .pdf or .svg"
     )
     verb.add_argument(
+        "--html",
+        type=place,
+        metavar="FILE",
+        help="write a report for a browser here, one file that needs no network",
+    )
+    verb.add_argument(
         "--diagnostics", type=place, metavar="FILE", help="draw residuals, leverage and approaches here"
     )
     verb.add_argument(
@@ -76,7 +82,7 @@ def run(options: argparse.Namespace) -> None:
     from fit.table import load_runs
 
     figures = {"--figure": options.figure, "--diagnostics": options.diagnostics}
-    require_places(_read(options), {"--json": options.json, **figures})
+    require_places(_read(options), {"--json": options.json, "--html": options.html, **figures})
     for option, path in figures.items():
         if path is not None:
             require_format(option, path)
@@ -100,6 +106,10 @@ def run(options: argparse.Namespace) -> None:
         draw_isoflop(fit, options.figure)
     if options.diagnostics is not None:
         draw_diagnostics(fit, options.diagnostics)
+    if options.html is not None:
+        from fit.report.html.page import FIT_JSON, write_report
+
+        write_report(fit, options.html, curves, fit_json=str(options.json or FIT_JSON))
     print(render(fit))
 
 
