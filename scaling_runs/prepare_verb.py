@@ -12,7 +12,8 @@ from scaling_runs.data import Corpus
 from scaling_runs.data.index import not_here
 from scaling_runs.data.prepare import find_prepared, prepare
 from scaling_runs.numbers import count, number
-from scaling_runs.usage import plain_errors, refuse_lists, refuse_misread, stop_as_by_ctrl_c
+from scaling_runs.stopping import stop_as_by_ctrl_c
+from scaling_runs.usage import plain_errors, refuse_lists, refuse_misread
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -1,6 +1,6 @@
 """Ends that come from outside: Ctrl-C, SIGTERM, and a batch system's word that the process is to end soon.
 
-Loads nothing, for who has to wait for other modules can lose patience with them.
+Loads nothing: whoever waits for other modules to load may press Ctrl-C already.
 """
 
 from __future__ import annotations
