@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,27 @@ from scaling_runs.store import CellFolder, Store
 from scaling_runs.tracking import sync_command, track_sweep
 
 
-def conclude(config: Config, plan: Plan, store: Store, folder: Path, wall_s: float) -> bool:
+@dataclass(frozen=True)
+class Launched:
+    """Cells that were handed to the launcher."""
+
+    planned_s: float
+    """By the plan's estimate."""
+    took_s: float
+    """From their launch to the end of the last."""
+
+
+def conclude(
+    config: Config,
+    plan: Plan,
+    store: Store,
+    folder: Path,
+    wall_s: float,
+    launches: Sequence[Launched] = (),
+) -> bool:
     """Write the run table, the fit and the figure, print the report; whether nothing is missing from it.
 
-    folder: the sweep's, or the local one that stands for it.
+    folder: the sweep's, or the local one that stands for it. wall_s, launches: of this run.
     """
     names = ("runs.csv", "fit.json", "isoflop.png", "summary.txt", "report.html")
     table, fit_json, figure, report, page = (folder / name for name in names)
@@ -66,9 +84,7 @@ def conclude(config: Config, plan: Plan, store: Store, folder: Path, wall_s: flo
     track_sweep(config, table, fit_json, figure, summary)
     for row in failed:
         say(f"failed: cell {row['run_id']} ({row['status_reason']}); it is tried again on the next run")
-    training_s = sum(row["wall_s"] or 0 for row in rows)
-    write_json(folder / "sweep.json", {"wall_s": wall_s, "training_s": training_s, "flops": plan.flops})
-    say(f"\n{duration(wall_s)} for this run, {duration(training_s)} of training in all cells")
+    _tell_time(folder, rows, plan, wall_s, launches)
     say(
         "files: "
         + ", ".join(
@@ -87,6 +103,23 @@ def _curves(folder: Path) -> tuple[Curve, ...]:
     except UserError as error:
         say(f"the report has no learning curves: {error}")
         return ()
+
+
+def _tell_time(
+    folder: Path, rows: Sequence[dict[str, Any]], plan: Plan, wall_s: float, launches: Sequence[Launched]
+) -> None:
+    """What this run took, beside what was planned where it had cells to train; kept in sweep.json."""
+    planned_s, launched_s = sum(one.planned_s for one in launches), sum(one.took_s for one in launches)
+    training_s = sum(row["wall_s"] or 0 for row in rows)
+    times = {"wall_s": wall_s, "planned_s": planned_s, "launched_s": launched_s, "training_s": training_s}
+    write_json(folder / "sweep.json", times | {"flops": plan.flops})
+    compared = ""
+    if planned_s:
+        compared = (
+            f"cells planned to take {duration(planned_s)} took {duration(launched_s)}, "
+            f"{launched_s / planned_s - 1:+.0%}; "
+        )
+    say(f"\n{compared}{duration(wall_s)} for this run, {duration(training_s)} of training in all cells")
 
 
 def _targets(config: Config) -> list[float]:

@@ -12,7 +12,7 @@ from scaling_runs.adaptive.rounds import DECISIONS, rule_of, train_rounds
 from scaling_runs.apart import split_of, train_apart
 from scaling_runs.audit.run import conclude_audit, labelled, make_audit, print_audit, remove_audit
 from scaling_runs.cell import Cell
-from scaling_runs.conclusion import conclude, table_rows, to_csv
+from scaling_runs.conclusion import Launched, conclude, table_rows, to_csv
 from scaling_runs.config import Config
 from scaling_runs.files import write_text
 from scaling_runs.launchers import ONE_BY_ONE, SideBySide
@@ -82,7 +82,7 @@ def run_sweep(config: Config, launch: Launch, side_by_side: SideBySide = ONE_BY_
     if rank() == 0:
         with staged(store.sweep_folder(plan.name)) as folder:
             remove_audit(folder)
-            whole = conclude(config, plan, store, folder, wall_s=time.monotonic() - started)
+            whole = conclude(config, plan, store, folder, time.monotonic() - started, train.launches)
             if audit is not None:
                 rows = labelled(audit.audit, table_rows(audit.timed.plan, store))
                 write_text(folder / "audit.csv", to_csv(rows))
@@ -114,6 +114,8 @@ class Training:
     """All cells so far: of an adaptive sweep's rounds, and of an audit."""
     cell_s: dict[str, float] = field(default_factory=dict)
     gpus: dict[str, int] = field(default_factory=dict)
+    launches: list[Launched] = field(default_factory=list)
+    """One, or one a round and one for an audit."""
 
     def __call__(self, timed: TimedPlan) -> None:
         """Say what is planned, and train what of it is not finished."""
@@ -135,6 +137,7 @@ class Training:
         still = {cell.cell_id: cell for cell in left.plan.cells}
         if left.plan.flops < plan.flops:
             say(f"of these {totals(left)} are left")
+        started = time.monotonic()
         with watching(self.store, [still.get(cell.cell_id, cell) for cell in plan.cells]):
             split = split_of(left, self.config)
             if world_size() > 1:
@@ -142,6 +145,7 @@ class Training:
             if split.apart:
                 train_apart(self.store, [cell.cell_id for cell in split.apart], self.launch, record)
             train_all(self.store, split.together, self.launch)
+        self.launches.append(Launched(left.estimate.total_s, time.monotonic() - started))
 
     def _left(self, timed: TimedPlan) -> TimedPlan:
         """What rank 0 finds unfinished, going on from the states of trunks that it finds."""

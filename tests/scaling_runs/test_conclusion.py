@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fit.table import load_runs
-from scaling_runs.conclusion import conclude, table_rows, to_csv
+from scaling_runs.conclusion import Launched, conclude, table_rows, to_csv
 from scaling_runs.plan import Plan
 from scaling_runs.store import Store
 from tests.configs import config_of, plan_of
@@ -107,6 +107,21 @@ def test_a_sweep_that_obeys_a_law_finds_it(
     out = capsys.readouterr().out
     assert (folder / "summary.txt").read_text().strip() in out
     assert "1m01s for this run, 18s of training in all cells" in out
+
+
+def test_what_was_planned_and_what_it_took_are_told_together(
+    store: Store, plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Truth: two launches by hand: 100 s planned, 110 taken; a run with nothing to train compares nothing."""
+    for cell in plan.cells:
+        finish(store, cell)
+    config, folder = config_of(*SWEEP, f"store={tmp_path}"), tmp_path / "isoflop_tiny"
+    conclude(config, plan, store, folder, 120, [Launched(70, 80), Launched(30, 30)])
+    assert "cells planned to take 1m40s took 1m50s, +10%; 2m00s for this run" in capsys.readouterr().out
+    kept = json.loads((folder / "sweep.json").read_text())
+    assert (kept["planned_s"], kept["launched_s"], kept["wall_s"]) == (100, 110, 120)
+    conclude(config, plan, store, folder, 3, [Launched(0, 0.1)])
+    assert "planned to take" not in capsys.readouterr().out
 
 
 def test_a_report_that_no_longer_holds_is_taken_away(
