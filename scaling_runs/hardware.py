@@ -11,8 +11,11 @@ from functools import cache
 import numpy as np
 import torch
 
+from fit.errors import UserError
 from fit.gpus import Gpu as TableGpu
 from fit.gpus import find_gpu, known_gpus
+from scaling_runs.bench.profile import Profile
+from scaling_runs.bench.rates import Rates
 
 MFU = (
     (130e6, 0.308),
@@ -51,6 +54,8 @@ class Gpu:
     """What torch's name of the device holds, in lower case."""
     mfu: tuple[tuple[float, float], ...] = MFU
     """(parameters, share of the bf16 peak that training reaches); an H100's where nobody printed another."""
+    rates: Rates | None = None
+    """What a profile of such a machine says, in place of `mfu`."""
 
 
 MFU_OF = {"a100": MFU_OF_A100, "a800": MFU_OF_A100}
@@ -67,6 +72,25 @@ def _planned(known: TableGpu) -> Gpu | None:
         known.hour_price,
         known.device,
         MFU_OF.get(known.name, MFU),
+    )
+
+
+def measured_gpu(profile: Profile, gpus: int) -> Gpu:
+    """The card of a profile, `gpus` of which train side by side. UserError where its memory is not told."""
+    if profile.memory_bytes is None:
+        raise UserError(
+            f"the profile of '{profile.machine}' does not say how much memory a GPU has; make it anew by "
+            f"python -m scaling_runs bench"
+        )
+    known = _by_device_name(profile.machine)
+    peaks = profile.peak_flops_per_s
+    return Gpu(
+        peaks.get("bf16", 0.0),
+        peaks.get("fp32", 0.0),
+        profile.memory_bytes,
+        None if known is None else known.hour_price,
+        profile.machine.lower(),
+        rates=Rates(profile, gpus),
     )
 
 
@@ -99,12 +123,16 @@ def available_cores() -> int:
 def peak_flops_per_s(device: str, precision: str) -> float:
     """The device's matrix-product peak: the maker's figure for a known GPU, else measured with the threads in use."""
     if device.startswith("cuda"):
-        name = torch.cuda.get_device_name(device).lower()
-        here = [known for known in GPUS.values() if known.device in name]
-        if here:  # the longest name is the nearest: an H100 PCIe is also an H100
-            known = max(here, key=lambda one: len(one.device))
+        known = _by_device_name(torch.cuda.get_device_name(device))
+        if known is not None:
             return known.bf16_flops_per_s if precision == "bf16" else known.tf32_flops_per_s
     return _measured_once(device, precision, torch.get_num_threads())
+
+
+def _by_device_name(name: str) -> Gpu | None:
+    """As torch names it. The longest name is the nearest: an H100 PCIe is also an H100."""
+    here = [known for known in GPUS.values() if known.device in name.lower()]
+    return max(here, key=lambda one: len(one.device), default=None)
 
 
 @cache

@@ -9,6 +9,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
 from fit.errors import UserError
+from scaling_runs.bench.profile import CPU, named_profile
 from scaling_runs.config import Config
 
 TRAIN_HERE = ("BasicLauncher", "JoblibLauncher")
@@ -59,13 +60,16 @@ def cells_at_once(launcher: DictConfig) -> int:
 
 
 def require_gpus(config: Config, launcher: DictConfig) -> None:
-    """UserError where a sweep that is planned for GPUs would train on this machine, which has none: it takes years.
+    """UserError where a sweep that is planned for GPUs, by name or by a profile, would train here, where there is none.
 
     A cluster's own launcher looks for them itself, and a dry run needs none.
     """
     sweep = config.sweep
     here = str(launcher.get("_target_", "")).endswith(TRAIN_HERE) or launcher.get("address") == "local"
     if sweep is None or config.hardware is None or config.dry_run or not here:
+        return
+    profile = named_profile(config.hardware)
+    if profile is not None and profile.device == CPU:
         return
     import torch
 

@@ -48,20 +48,27 @@ def layout(spec: CellSpec, gpu: Gpu, gpus: int, trained_steps: int | None = None
     The most there are where none is enough. `trained_steps`: those that no other cell's trunk spares it.
     """
     steps = spec.steps if trained_steps is None else trained_steps
-    one_gpu_s = cell_flops(spec, steps) / (
-        gpu.bf16_flops_per_s * mfu(params(spec.shape, spec.seq_len, "all"), gpu.mfu)
-    )
     found = None
     counts = _counts(spec, gpus)
     for count in counts:
         way = way_that_fits(spec, gpu.memory_bytes, count)
         if way is not None:
             found = count, way
-            if one_gpu_s / count <= CELL_S:
+            if _seconds(spec, gpu, count, steps) <= CELL_S:
                 break
     count, way = found or (counts[-1], (counts[-1] > 1, True))
     lacks = "" if found else _what_it_lacks(spec, gpu, count)
-    return _laid_out(spec, gpu, count, way, one_gpu_s / count, lacks)
+    return _laid_out(spec, gpu, count, way, _seconds(spec, gpu, count, steps), lacks)
+
+
+def _seconds(spec: CellSpec, gpu: Gpu, count: int, steps: int) -> float:
+    """Of training for `steps` and of all evaluations, on `count` GPUs that lose nothing by being several."""
+    if gpu.rates is None:
+        rate = gpu.bf16_flops_per_s * mfu(params(spec.shape, spec.seq_len, "all"), gpu.mfu)
+        return cell_flops(spec, steps) / rate / count
+    told = gpu.rates.told(spec, count)
+    training_s = steps * told.step_s + evaluated_tokens(spec) * told.eval_token_s
+    return training_s + (gpu.rates.profile.beside_s or 0.0)
 
 
 def way_that_fits(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fit.errors import UserError
 from scaling_runs.adaptive.cells import plan_first_round
+from scaling_runs.bench.profile import CUDA, named_profile
 from scaling_runs.config import Config
 from scaling_runs.data import Batches, validation_windows
 from scaling_runs.data.config import BYTES, HUB
@@ -72,11 +73,17 @@ def _planned(config: Config, corpus: CorpusSize, side_by_side: SideBySide) -> Pl
     def plan_in(precision: Precision) -> Plan:
         return planner(config, corpus, precision)
 
-    precision = config.precision or ("bf16" if config.hardware is not None else None)
+    precision = config.precision or ("bf16" if _on_gpus(config.hardware) else None)
     if precision is None:
         chosen = chosen_precision(config, plan_in, side_by_side) if rank() == 0 else None
         precision = from_rank_0(chosen)  # type: ignore[assignment]
     return plan_in(precision)  # type: ignore[arg-type]  # checked in Config
+
+
+def _on_gpus(hardware: str | None) -> bool:
+    """Whether a plan for `hardware` is one for GPUs."""
+    profile = named_profile(hardware)
+    return hardware is not None and (profile is None or profile.device == CUDA)
 
 
 def _corpus_size(config: Config) -> CorpusSize:

@@ -41,7 +41,7 @@ class TrialCache:
 
     def _key(self, spec: CellSpec) -> str:
         timed = {
-            "machine": _machine(),
+            "machine": machine_digest(),
             "threads": self.threads,
             "shape": dataclasses.asdict(spec.shape),
             "seq_len": spec.seq_len,
@@ -53,7 +53,7 @@ class TrialCache:
 
 
 @cache
-def _machine() -> str:
+def machine_digest() -> str:
     """Processor, torch and the code that is timed."""
     digest = hashlib.sha256(f"{processor()}\0{torch.__version__}".encode())
     for package in TIMED:

@@ -124,12 +124,12 @@ def choices(key: str) -> str:
 
 def _tell_error(error: BaseException) -> None:
     """By the first rank of each node that has it to tell; by name where rank 0, whose terminal it is, is elsewhere."""
-    sentence = _sentence(error)
+    told = sentence(error)
     rank, local_rank = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK"))
     who = "" if rank == local_rank else f"{socket.gethostname()}, rank {rank}: "
     lost = isinstance(error, RankLost)
-    if _first_of_its_node(type(error).__name__ if lost else sentence, otherwise=lost or local_rank == "0"):
-        print(f"error: {who}{sentence}", file=sys.stderr)
+    if _first_of_its_node(type(error).__name__ if lost else told, otherwise=lost or local_rank == "0"):
+        print(f"error: {who}{told}", file=sys.stderr)
 
 
 def _first_of_its_node(what: str, otherwise: bool) -> bool:
@@ -156,7 +156,7 @@ def _several(argument: str) -> str:
     return f"'{argument}' gives several values, where one is expected; {instead}"
 
 
-def _sentence(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
     """One line that names the key and the choices."""
     user_error = _find_user_error(error)
     if user_error is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,9 @@ import torch
 from fit.errors import UserError
 from models import factory
 from models.flops import forward_flops_per_token, params, train_flops_per_token
-from scaling_runs import estimate, trial_cache
+from scaling_runs import trial_cache, trials
+from scaling_runs.bench.profile import Profile, Setting, write_profile
+from scaling_runs.bench.settings import PROFILE
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.estimate import estimate_plan
@@ -21,9 +22,14 @@ from scaling_runs.hardware import GPUS, mfu, workers
 from scaling_runs.launchers import ONE_BY_ONE, SideBySide
 from scaling_runs.layout import cell_flops
 from scaling_runs.plan import Plan
+from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
+from scaling_runs.timing import StepTimer
 from scaling_runs.train import EVALUATIONS_ON_THE_WAY, PROBE_SHARE
+from scaling_runs.trial_cache import TrialCache, machine_digest
+from scaling_runs.trials import seconds_of
 from tests.configs import config_of, plan_of
+from tests.scaling_runs.bench.profiles import profile_of, row_of
 
 
 def longer(cell: Cell, times: int) -> Cell:
@@ -43,8 +49,13 @@ def in_folder(config: Config, folder: Path) -> Config:
 def counted_trials(monkeypatch: pytest.MonkeyPatch) -> list[CellSpec]:
     """The cells that are tried from here on."""
     tried: list[CellSpec] = []
-    trial = estimate._trial
-    monkeypatch.setattr(estimate, "_trial", lambda spec, threads: tried.append(spec) or trial(spec, threads))
+
+    class Counted(StepTimer):
+        def __init__(self, spec: CellSpec, runtime: Runtime) -> None:
+            tried.append(spec)
+            super().__init__(spec, runtime)
+
+    monkeypatch.setattr(trials, "StepTimer", Counted)
     return tried
 
 
@@ -184,7 +195,7 @@ def test_the_same_plan_is_tried_once_a_machine_and_again_where_something_that_ta
     smaller = dataclasses.replace(cell, spec=dataclasses.replace(cell.spec, recipe=recipe))
     estimate_plan(Plan("smaller", (smaller,), ()), config, ONE_BY_ONE)
     assert len(tried) == 3
-    monkeypatch.setattr(trial_cache, "_machine", lambda: "another")
+    monkeypatch.setattr(trial_cache, "machine_digest", lambda: "another")
     estimate_plan(plan, config, ONE_BY_ONE)
     assert len(tried) == 4
 
@@ -193,7 +204,7 @@ def test_the_same_plan_is_tried_once_a_machine_and_again_where_something_that_ta
 def test_a_file_of_trials_that_is_damaged_is_written_anew(
     config: Config, cell: Cell, tmp_path: Path, held: str
 ) -> None:
-    (tmp_path / estimate.TRIALS).write_text(held)
+    (tmp_path / trials.TRIALS).write_text(held)
     timed = estimate_plan(Plan("one", (cell,), ()), in_folder(config, tmp_path), ONE_BY_ONE)
     assert timed == estimate_plan(Plan("one", (cell,), ()), in_folder(config, tmp_path), ONE_BY_ONE)
 
@@ -249,8 +260,8 @@ def test_a_step_too_large_to_try_is_timed_by_the_peak_of_the_cells_own_threads(
         asked.append((device, precision, torch.get_num_threads()))
         return 1e12
 
-    monkeypatch.setattr(estimate, "peak_flops_per_s", peak)
-    monkeypatch.setattr(estimate, "TRIAL_MAX_STEP_FLOPS", 0)
+    monkeypatch.setattr(trials, "peak_flops_per_s", peak)
+    monkeypatch.setattr(trials, "TRIAL_MAX_STEP_FLOPS", 0)
     threads = torch.get_num_threads() + 1
     timed = estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(config, threads=threads), ONE_BY_ONE)
     assert asked == [("cpu", "fp32", threads)]
@@ -258,23 +269,6 @@ def test_a_step_too_large_to_try_is_timed_by_the_peak_of_the_cells_own_threads(
         cell_flops(cell.spec, cell.spec.steps)
         / (1e12 * mfu(params(cell.spec.shape, cell.spec.seq_len, "all")))
     )
-
-
-def test_time_that_another_process_takes_is_not_counted() -> None:
-    """Truth: an act that sleeps: the clock on the wall goes on, this thread does no work."""
-    assert estimate._steady_s(lambda: time.sleep(0.05), at_least=3, for_s=0) < 0.01
-
-
-def test_now_and_then_a_slow_step_does_not_count() -> None:
-    """Truth: one call in three works ten times as long as the others."""
-    calls = iter(range(1000))
-
-    def act() -> None:
-        until = time.thread_time() + (0.02 if next(calls) % 3 == 0 else 0.002)
-        while time.thread_time() < until:
-            pass
-
-    assert 0.002 <= estimate._steady_s(act, at_least=9, for_s=0) < 0.004
 
 
 def test_a_card_whose_price_is_not_known_asks_for_one() -> None:
@@ -287,3 +281,85 @@ def test_a_card_whose_price_is_not_known_asks_for_one() -> None:
     )
     assert timed.cluster is not None
     assert timed.cluster.cost == pytest.approx(timed.cluster.gpu_hours)
+
+
+def with_profile(config: Config, folder: Path, profile: Profile) -> Config:
+    """The same config on a machine whose profile lies beside its prepared data."""
+    write_profile(folder / PROFILE, profile)
+    return in_folder(config, folder)
+
+
+def test_this_machines_profile_adds_starts_and_what_cells_take_from_each_other(
+    config: Config, cell: Cell, tmp_path: Path
+) -> None:
+    """Truth: the trial alone, by hand: a step takes 1.5 times as long beside another, a cell 0.5 s, a sweep 3 s."""
+    spec = cell.spec
+    alone = Setting(spec.shape, spec.seq_len, spec.recipe.batch_size, "fp32", False, 1, 1, "muon")
+    rows = [row_of(alone, 3e9), row_of(dataclasses.replace(alone, devices=2), 2e9)]
+    profile = profile_of(rows, start_s=3.0, beside_s=0.5, code=machine_digest())
+    config = with_profile(config, tmp_path, profile)
+    again = dataclasses.replace(cell, spec=dataclasses.replace(spec, seed=1))
+    plan = Plan("two", (cell, again), ())
+    timed = estimate_plan(plan, config, SideBySide(2))
+    step_s, eval_token_s = TrialCache(tmp_path / trials.TRIALS, 1).known.popitem()[1]
+    at_once = min(2, workers())
+    by_hand = seconds_of(cell, step_s, eval_token_s) * (1.5 if at_once == 2 else 1) + 0.5
+    assert timed.cell_s == {cell.cell_id: pytest.approx(by_hand), again.cell_id: pytest.approx(by_hand)}
+    assert timed.total_s == pytest.approx(3 + 2 * by_hand / at_once)
+    assert "and its profile" in timed.basis
+    in_process = estimate_plan(plan, config, ONE_BY_ONE)
+    assert in_process.total_s == pytest.approx(sum(in_process.cell_s.values()))
+
+
+def test_a_profile_of_other_code_or_another_machine_is_not_believed(
+    config: Config, cell: Cell, tmp_path: Path
+) -> None:
+    config = with_profile(config, tmp_path, profile_of([], start_s=3.0, beside_s=100.0, code="other"))
+    assert estimate_plan(Plan("one", (cell,), ()), config, SideBySide(2)).total_s < 100
+
+
+def test_a_plan_for_another_cpu_is_timed_by_its_profile(config: Config, cell: Cell, tmp_path: Path) -> None:
+    """Truth: FLOPs over the speed that the profile says, by as many cores as that machine has."""
+    spec = cell.spec
+    row = row_of(Setting(spec.shape, spec.seq_len, spec.recipe.batch_size, "fp32", False, 4, 1, "muon"), 5e9)
+    write_profile(tmp_path / "epyc.json", profile_of([row], devices=4, start_s=3.0, beside_s=0.5))
+    there = dataclasses.replace(config, hardware=str(tmp_path / "epyc.json"))
+    cells = tuple(dataclasses.replace(cell, spec=dataclasses.replace(spec, seed=seed)) for seed in range(8))
+    timed = estimate_plan(Plan("eight", cells, ()), there, SideBySide(None))
+    by_hand = cell_flops(spec, spec.steps) / 5e9 + 0.5
+    assert timed.total_s == pytest.approx(3 + 8 * by_hand / 4)
+    assert timed.basis == "the profile of a machine, 4 side by side"
+    assert timed.cluster is None
+    larger = dataclasses.replace(spec, shape=dataclasses.replace(spec.shape, depth=4))
+    beyond = estimate_plan(Plan("one", (dataclasses.replace(cell, spec=larger),), ()), there, ONE_BY_ONE)
+    assert (
+        "(of 1 cell 1 beyond its cells at once and 1 beyond its sizes, timed by the nearest" in beyond.basis
+    )
+    with pytest.raises(UserError, match="is the profile of a CPU of 4 cores; leave them out"):
+        estimate_plan(Plan("one", (cell,), ()), dataclasses.replace(there, gpus=2), ONE_BY_ONE)
+
+
+def test_a_plan_for_gpus_is_timed_by_their_profile(tmp_path: Path) -> None:
+    """Truth: FLOPs over GPUs x the one speed of every row; the card's price and memory."""
+    plan = plan_of("sweep=isoflop_gpu")
+    first = plan.cells[0].spec
+    rows = [
+        row_of(
+            Setting(shape, first.seq_len, batch, "fp32", True, 8, 1, first.recipe.optimizer),
+            2e14,
+        )
+        for shape in {cell.spec.shape for cell in plan.cells}
+        for batch in (1, 1024)
+    ]
+    path = tmp_path / "h100.json"
+    write_profile(
+        path, profile_of(rows, machine="NVIDIA H100 80GB HBM3", device="cuda", devices=8, memory_bytes=8e10)
+    )
+    config = config_of("sweep=isoflop_gpu", f"hardware={path}", f"data.cache_dir={tmp_path}")
+    timed = estimate_plan(plan, config, ONE_BY_ONE)
+    assert timed.cluster is not None
+    assert timed.cluster.hour_price == GPUS["h100"].hour_price
+    for cell in plan.cells:
+        by_hand = cell_flops(cell.spec, cell.trained_steps) / 2e14 / timed.gpus[cell.cell_id]
+        assert timed.cell_s[cell.cell_id] == pytest.approx(by_hand)
+    assert "8 x NVIDIA H100 80GB HBM3 by its profile" in timed.basis

@@ -34,7 +34,7 @@ def sentence_of(*overrides: str) -> str:
         try:
             typed(compose("config", overrides=list(overrides)))
         except (UserError, HydraException, OmegaConfBaseException) as error:
-            return usage._sentence(error)
+            return usage.sentence(error)
     raise AssertionError(f"{overrides} were taken")
 
 
