@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fit.errors import UserError
 
 USAGE = """usage: python -m scaling_runs status SWEEP [store=FOLDER-OR-URL]   how a sweep stands, while it runs or after
+       python -m scaling_runs watch SWEEP [store=…] [port=0]       the same as a live page, until Ctrl-C
        python -m scaling_runs bench [shape=W,…] [batch=N,…] […=…]  what this machine does with a training step
        python -m scaling_runs bench compare A.json B.json …        profiles of several machines side by side"""
 STATUS = "usage: python -m scaling_runs status SWEEP [store=FOLDER-OR-URL]"
@@ -35,6 +36,12 @@ def _status(arguments: Sequence[str]) -> int:
 
     print(status_of(*_sweep_and_store(arguments)))
     return 0
+
+
+def _watch(arguments: Sequence[str]) -> int:
+    from scaling_runs.watch.server import watch
+
+    return watch(arguments)
 
 
 def _bench(arguments: Sequence[str]) -> int:
@@ -65,7 +72,7 @@ def _sweep_and_store(arguments: Sequence[str]) -> tuple[str, str]:
     return sweep, store
 
 
-VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {"status": _status, "bench": _bench}
+VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {"status": _status, "watch": _watch, "bench": _bench}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,153 @@
+"use strict";
+// Draws /state.json, and asks for it again: what is on the page is what the store says.
+
+const POLL_MS = 2000;
+const MOST_LINES = 20;
+const $ = (id) => document.getElementById(id);
+let state = null;
+
+function count(value) {
+  for (const [size, suffix] of [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "K"]]) {
+    if (value >= 0.9995 * size) return Number((value / size).toPrecision(3)) + suffix;
+  }
+  return String(Math.round(value));
+}
+
+function flops(value) {
+  return value.toExponential(2).replace(/\.?0+e/, "e");
+}
+
+function duration(seconds) {
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole}s`;
+  const two = (n) => String(n).padStart(2, "0");
+  if (whole < 3600) return `${Math.floor(whole / 60)}m${two(whole % 60)}s`;
+  if (whole < 48 * 3600) return `${Math.floor(whole / 3600)}h${two(Math.floor((whole % 3600) / 60))}m`;
+  return `${(seconds / 86400).toFixed(1)}d`;
+}
+
+function percent(share) {
+  return `${Math.round(100 * share)}%`;
+}
+
+function headline(s) {
+  const c = s.counts;
+  let text = `${s.cells} cells: ${c.finished} finished, ${c.running} running, ${c.waiting} waiting, ${c.failed} failed; ` +
+    `${percent(s.share)} of ${flops(s.flops)} FLOPs`;
+  if (s.left_s > 0) text += `; about ${duration(s.left_s)} left, ${s.at_once} at once, by the plan's estimate`;
+  else if (s.concluded) text += "; its fit is in the sweep's folder";
+  return text;
+}
+
+function list(section, items) {
+  const node = $(section);
+  node.hidden = items.length === 0;
+  const shown = items.slice(0, MOST_LINES);
+  if (items.length > MOST_LINES) shown.push(`and ${items.length - MOST_LINES} more`);
+  node.querySelector("ul").replaceChildren(...shown.map((text) => {
+    const item = document.createElement("li");
+    item.textContent = text;
+    return item;
+  }));
+}
+
+function name(budget, cell) {
+  return `${flops(budget.flops)} FLOPs, ${cell.shape}, seed ${cell.seed}, cell ${cell.id}`;
+}
+
+function told(cell) {
+  if (cell.status === "running" || (cell.status === "waiting" && cell.share > 0)) return `${cell.status}, ${percent(cell.share)}`;
+  return cell.status;
+}
+
+function rows(s) {
+  return s.budgets.flatMap((budget) => budget.cells.map((cell) => {
+    const row = document.createElement("tr");
+    const loss = cell.loss === null ? "" : cell.loss.toFixed(4);
+    for (const text of [flops(budget.flops), cell.shape, cell.seed, count(cell.params), count(cell.tokens), told(cell), loss]) {
+      row.insertCell().textContent = text;
+    }
+    row.cells[5].className = cell.status;
+    return row;
+  }));
+}
+
+function colour(index, number) {
+  const light = matchMedia("(prefers-color-scheme: dark)").matches ? "66%" : "40%";
+  return `hsl(${270 - 210 * (number > 1 ? index / (number - 1) : 0)}, 65%, ${light})`;
+}
+
+function traces(s, axis) {
+  return s.budgets.flatMap((budget, index) => {
+    const own = { color: colour(index, s.budgets.length) };
+    const group = { legendgroup: flops(budget.flops), name: `${flops(budget.flops)} FLOPs` };
+    const done = budget.cells.filter((cell) => cell.loss !== null);
+    const valley = budget.valleys[axis];
+    const drawn = [{
+      ...group, mode: "markers", marker: { ...own, size: 8, symbol: done.map((cell) => (cell.audit ? "circle-open" : "circle")) }, x: done.map((cell) => cell[axis]), y: done.map((cell) => cell.loss),
+      customdata: done.map((cell) => `${cell.shape}, seed ${cell.seed}<br>${count(cell.params)} params, ${count(cell.tokens)} tokens<br>${cell.audit ? "the audit's, " : ""}cell ${cell.id}`),
+      hovertemplate: "%{y:.4f} nats/token<br>%{customdata}<extra></extra>",
+    }];
+    if (valley) {
+      drawn.push({ ...group, showlegend: false, mode: "lines", line: { ...own, width: 1.5 }, x: valley.sizes, y: valley.losses, hoverinfo: "skip" });
+      if (valley.optimum !== null) {
+        drawn.push({
+          ...group, showlegend: false, mode: "markers", marker: { ...own, size: 12, symbol: "star" }, x: [valley.optimum], y: [valley.optimum_loss],
+          hovertemplate: `optimum so far: ${count(valley.optimum)} ${axis}<br>%{y:.4f} nats/token<extra></extra>`,
+        });
+      }
+    }
+    return drawn;
+  });
+}
+
+function draw() {
+  const axis = document.querySelector("input[name=axis]:checked").value;
+  const ink = getComputedStyle(document.body).color;
+  const grid = getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
+  const layout = {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink }, margin: { l: 60, r: 10, t: 10, b: 50 },
+    xaxis: { type: "log", title: { text: axis }, gridcolor: grid }, yaxis: { title: { text: "loss, nats/token" }, gridcolor: grid },
+    legend: { orientation: "h", y: -0.2 }, hovermode: "closest", uirevision: axis,
+  };
+  Plotly.react("valleys", traces(state, axis), layout, { responsive: true, displaylogo: false });
+}
+
+function show(s) {
+  document.title = `${percent(s.share)} ${s.sweep}`;
+  $("title").textContent = s.sweep;
+  const text = headline(s);
+  if ($("headline").textContent !== text) $("headline").textContent = text;
+  $("progress").value = s.share;
+  const all = s.budgets.flatMap((budget) => budget.cells.map((cell) => [budget, cell]));
+  list("slurm", s.slurm);
+  list("failed", all.filter(([, cell]) => cell.status === "failed").map(([budget, cell]) => `${name(budget, cell)}: ${cell.reason}`));
+  list("running", all.filter(([, cell]) => cell.status === "running").map(([budget, cell]) => `${name(budget, cell)}: ${percent(cell.share)}${cell.again ? `, ${cell.again}` : ""}`));
+  $("cells").replaceChildren(...rows(s));
+  draw();
+}
+
+function complain(text) {
+  $("error").textContent = text;
+  $("error").hidden = text === "";
+}
+
+async function poll() {
+  try {
+    const answer = await fetch("state.json", { cache: "no-store" });
+    const found = await answer.json();
+    complain(found.error ?? "");
+    const changed = JSON.stringify(found) !== JSON.stringify(state);
+    if (!found.error && changed) {
+      state = found;
+      show(state);
+    }
+  } catch (error) {
+    complain("python -m scaling_runs watch does not answer any more; what is shown is how the sweep stood then");
+  }
+  setTimeout(poll, POLL_MS);
+}
+
+document.querySelectorAll("input[name=axis]").forEach((input) => input.addEventListener("change", () => state && draw()));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => state && draw());
+poll();

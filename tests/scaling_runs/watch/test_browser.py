@@ -1,0 +1,78 @@
+"""The live page in a real browser, while a real sweep runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.configs import ROOT
+from tests.launching import ALONE, ANOTHER_BUDGET, grid, launch_warm, start
+
+playwright = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("plotly")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+WATCH = [sys.executable, "-m", "scaling_runs", "watch"]
+POINTS = "document.querySelectorAll('#valleys .points path.point').length"
+MINIMA = "state.budgets.filter((budget) => budget.valleys.tokens?.optimum).length"
+"""Each is a point too."""
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium on the PATH")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """The store of a sweep of six cells that are trained, and the address of its live page."""
+    store = tmp_path / "store"
+    ran = launch_warm(*grid(tmp_path, store), ALONE)
+    assert ran.code == 0, ran.err
+    watch = start("isoflop_tiny", f"store={store}", cwd=ROOT, program=WATCH)
+    assert watch.stdout is not None
+    address = re.search(r"http://\S+", watch.stdout.readline())
+    assert address
+    yield store, address[0]
+    os.killpg(watch.pid, signal.SIGINT)
+    watch.communicate(timeout=60)
+
+
+def test_valleys_fill_in_while_a_sweep_runs_and_nothing_is_wrong_in_the_console(
+    browser: Any, watched: tuple[Path, str], tmp_path: Path
+) -> None:
+    """Truth: a third budget's three cells, trained while the page is open, which is never loaded again."""
+    store, address = watched
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    wrong: list[str] = []
+    page.on("console", lambda told: told.type in ("error", "warning") and wrong.append(told.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("requestfailed", lambda request: wrong.append(request.url))
+    page.goto(address)
+    page.wait_for_function(f"{POINTS} === {MINIMA} + 6")
+    page.evaluate("window.neverLoadedAgain = true")
+    ran = launch_warm(*grid(tmp_path, store), ANOTHER_BUDGET, ALONE)
+    assert ran.code == 0, ran.err
+    page.wait_for_function(f"{POINTS} === {MINIMA} + 9", timeout=30_000)
+    page.wait_for_function(
+        "document.getElementById('headline').textContent.startsWith('9 cells: 9 finished')"
+    )
+    assert page.evaluate("window.neverLoadedAgain")
+    assert page.locator("#cells td.finished").count() == 9
+    assert page.title() == "100% isoflop_tiny"
+    page.get_by_label("params").check()
+    page.wait_for_function("document.querySelector('#valleys .xtitle').textContent === 'params'")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert wrong == []
