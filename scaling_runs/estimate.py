@@ -82,9 +82,7 @@ def estimate_plan(plan: Plan, config: Config, side_by_side: SideBySide) -> Estim
     seconds_a_cell = Trials(Path(config.data.cache_dir), config.threads, min(at_once, workers()))
     cell_s = {cell.cell_id: seconds_a_cell(cell) for cell in plan.cells}
     precisions = " and ".join(sorted({cell.spec.precision for cell in plan.cells}))
-    basis = f"a trial on this machine in {precisions}"
-    if seconds_a_cell.profile is not None:
-        basis += " and its profile"
+    basis = f"a trial on this machine in {precisions}{seconds_a_cell.of_profile}"
     return _timed(plan, cell_s, at_once, side_by_side, basis, seconds_a_cell.profile)
 
 

@@ -30,15 +30,19 @@ def seconds_of(cell: Cell, step_s: float, eval_token_s: float) -> float:
     return cell.trained_steps * step_s + evaluated_tokens(cell.spec) * eval_token_s
 
 
-def own_profile(cache_dir: Path) -> Profile | None:
-    """What `python -m scaling_runs bench` measured here with this code; None where it did not, or elsewhere."""
+def own_profile(cache_dir: Path) -> tuple[Profile | None, str]:
+    """What `python -m scaling_runs bench` measured here with this code, if it did; and what a plan says of it."""
     path = cache_dir / PROFILE
+    if not path.exists():
+        return None, ""
     try:
         found = read_profile(path)
     except UserError:  # a plan can do without, and bench says what is wrong
-        return None
+        return None, f", without its profile: {path} can't be read"
     device = CUDA if torch.cuda.is_available() else CPU
-    return found if found.device == device and found.code == machine_digest() else None
+    if found.device == device and found.code == machine_digest():
+        return found, " and its profile"
+    return None, f", without its profile: {path} is of other code, another torch or another machine"
 
 
 class Trials:
@@ -47,7 +51,7 @@ class Trials:
     def __init__(self, cache_dir: Path, threads: int, at_once: int) -> None:
         self.threads, self.at_once = threads, at_once
         self.known = TrialCache(cache_dir / TRIALS, threads)
-        self.profile = own_profile(cache_dir)
+        self.profile, self.of_profile = own_profile(cache_dir)
 
     def __call__(self, cell: Cell) -> float:
         """Seconds of the cell beside others, its start included where the machine has a profile."""

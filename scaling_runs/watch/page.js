@@ -101,13 +101,23 @@ function traces(s, axis) {
   });
 }
 
+function reach(s, axis) {
+  const sizes = s.budgets.flatMap((budget) => budget.cells.map((cell) => Math.log10(cell[axis])));
+  const [low, high] = [Math.min(...sizes), Math.max(...sizes)];
+  const room = 0.04 * (high - low) + 0.02;
+  return [low - room, high + room];
+}
+
 function draw() {
   const axis = document.querySelector("input[name=axis]:checked").value;
   const ink = getComputedStyle(document.body).color;
   const grid = getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
+  const none = !state.budgets.some((budget) => budget.cells.some((cell) => cell.loss !== null));
   const layout = {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink }, margin: { l: 60, r: 10, t: 10, b: 50 },
-    xaxis: { type: "log", title: { text: axis }, gridcolor: grid }, yaxis: { title: { text: "loss, nats/token" }, gridcolor: grid },
+    xaxis: { type: "log", title: { text: axis }, gridcolor: grid, range: reach(state, axis) },
+    yaxis: { title: { text: "loss, nats/token" }, gridcolor: grid, zeroline: false, showticklabels: !none },
+    annotations: none ? [{ text: "no cell has finished yet", xref: "paper", yref: "paper", x: 0.5, y: 0.5, showarrow: false }] : [],
     legend: { orientation: "h", y: -0.2 }, hovermode: "closest", uirevision: axis,
   };
   Plotly.react("valleys", traces(state, axis), layout, { responsive: true, displaylogo: false });

@@ -315,7 +315,12 @@ def test_a_profile_of_other_code_or_another_machine_is_not_believed(
     config: Config, cell: Cell, tmp_path: Path
 ) -> None:
     config = with_profile(config, tmp_path, profile_of([], start_s=3.0, beside_s=100.0, code="other"))
-    assert estimate_plan(Plan("one", (cell,), ()), config, SideBySide(2)).total_s < 100
+    timed = estimate_plan(Plan("one", (cell,), ()), config, SideBySide(2))
+    assert timed.total_s < 100
+    assert (
+        f"without its profile: {tmp_path / PROFILE} is of other code, another torch or another machine"
+        in timed.basis
+    )
 
 
 def test_a_plan_for_another_cpu_is_timed_by_its_profile(config: Config, cell: Cell, tmp_path: Path) -> None:
