@@ -2,17 +2,19 @@
 # make test    the environment, then the tests
 # make lint    the environment, then format, lint, types and import contracts
 # make cluster the environment and what clusters need, then the tests on Slurm (as root on Debian), Ray and an S3 server
+# make browser the environment, playwright and (as root on Debian) chromium, then the tests of the report and the live page
 # make docs    the environment and what the site needs, then its generated pages, the site in site/, and the tests of both
 # make smoke   the environment, then python launch.py sweep=isoflop_tiny
-# make lock    requirements.lock, requirements-cluster.lock and requirements-docs.lock anew, from the ranges in pyproject.toml
+# make lock    requirements.lock and requirements-*.lock anew, from the ranges in pyproject.toml
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.made-from-lock
 CLUSTER_READY := .venv/.made-for-clusters
 DOCS_READY := .venv/.made-for-docs
+BROWSER_READY := .venv/.made-for-browser
 
-.PHONY: run test cluster docs lint smoke lock
+.PHONY: run test cluster browser docs lint smoke lock
 
 run: $(READY)
 	$(BIN)/python launch.py sweep=isoflop_small
@@ -29,6 +31,10 @@ lint: $(READY)
 
 cluster: $(CLUSTER_READY)
 	$(BIN)/python -m pytest tests/cluster tests/scaling_runs/test_places.py tests/fit/sources/test_urls.py
+
+browser: $(BROWSER_READY)
+	tests/browser/chromium.sh
+	$(BIN)/python -m pytest tests/browser
 
 docs: $(DOCS_READY)
 	$(BIN)/python docs/generate.py
@@ -52,6 +58,10 @@ $(DOCS_READY): $(READY) requirements-docs.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-docs.lock
 	@touch $@
 
+$(BROWSER_READY): $(READY) requirements-browser.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-browser.lock
+	@touch $@
+
 lock:
 	rm -rf .venv-lock
 	$(PYTHON) -m venv .venv-lock
@@ -60,15 +70,12 @@ lock:
 	.venv-lock/bin/python -m pip freeze --exclude isoflop | sed 's/+cpu$$//' > .venv-lock/pins
 	(sed -n '/^#/p' requirements.lock && cat .venv-lock/pins) > .venv-lock/requirements.lock
 	(sed 's/==.*//' .venv-lock/pins; echo pip; echo setuptools) | sort -fu > scaling_runs/data/packages.txt
-	.venv-lock/bin/python -m pip install --quiet --group docs
-	.venv-lock/bin/python -m pip freeze --exclude isoflop | sed 's/+cpu$$//' | grep -vxFf .venv-lock/pins > .venv-lock/docs
-	(sed -n '/^#/p' requirements-docs.lock && cat .venv-lock/docs) > .venv-lock/requirements-docs.lock
-	.venv-lock/bin/python -m pip uninstall --quiet --yes --requirement .venv-lock/docs
-	.venv-lock/bin/python -m pip install --quiet --requirement .venv-lock/pins
-	.venv-lock/bin/python -m pip install --quiet --group cluster
-	.venv-lock/bin/python -m pip freeze --exclude isoflop | sed 's/+cpu$$//' | grep -vxFf .venv-lock/pins > .venv-lock/more
-	(sed -n '/^#/p' requirements-cluster.lock && cat .venv-lock/more) > .venv-lock/requirements-cluster.lock
-	mv .venv-lock/requirements.lock requirements.lock
-	mv .venv-lock/requirements-cluster.lock requirements-cluster.lock
-	mv .venv-lock/requirements-docs.lock requirements-docs.lock
+	for group in browser docs cluster; do \
+	    .venv-lock/bin/python -m pip install --quiet --group $$group && \
+	    .venv-lock/bin/python -m pip freeze --exclude isoflop | sed 's/+cpu$$//' | grep -vxFf .venv-lock/pins > .venv-lock/more && \
+	    (sed -n '/^#/p' requirements-$$group.lock && cat .venv-lock/more) > .venv-lock/requirements-$$group.lock && \
+	    .venv-lock/bin/python -m pip uninstall --quiet --yes --requirement .venv-lock/more && \
+	    .venv-lock/bin/python -m pip install --quiet --requirement .venv-lock/pins || exit 1; \
+	done
+	mv .venv-lock/requirements.lock .venv-lock/requirements-*.lock .
 	rm -rf .venv-lock

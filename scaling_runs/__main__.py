@@ -9,6 +9,7 @@ from fit.errors import UserError
 
 USAGE = """usage: python -m scaling_runs status SWEEP [store=FOLDER-OR-URL]   how a sweep stands, while it runs or after
        python -m scaling_runs watch SWEEP [store=…] [port=0]       the same as a live page, until Ctrl-C
+       python -m scaling_runs prepare [data=NAME] [data.…=…]       a sweep's corpus, by itself and beforehand
        python -m scaling_runs bench [shape=W,…] [batch=N,…] […=…]  what this machine does with a training step
        python -m scaling_runs bench compare A.json B.json …        profiles of several machines side by side"""
 STATUS = "usage: python -m scaling_runs status SWEEP [store=FOLDER-OR-URL]"
@@ -44,6 +45,13 @@ def _watch(arguments: Sequence[str]) -> int:
     return watch(arguments)
 
 
+def _prepare(arguments: Sequence[str]) -> int:
+    from scaling_runs.prepare_verb import run_prepare  # loads Hydra
+
+    run_prepare(arguments)
+    return 0
+
+
 def _bench(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "compare":
         from scaling_runs.bench.compare import compare
@@ -72,7 +80,12 @@ def _sweep_and_store(arguments: Sequence[str]) -> tuple[str, str]:
     return sweep, store
 
 
-VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {"status": _status, "watch": _watch, "bench": _bench}
+VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "status": _status,
+    "watch": _watch,
+    "prepare": _prepare,
+    "bench": _bench,
+}
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def test_time_left_is_that_of_what_is_not_done_by_as_many_as_run(recorded: Store
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "no verb is given; choose one of status, watch, bench"),
+        ([], "no verb is given; choose one of status, watch, prepare, bench"),
         (["stats", "x"], "'stats' is no verb"),
         (["status"], "no sweep is named"),
         (["status", "x", "y"], "'y' can't be read"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,23 +15,10 @@ import pytest
 from tests.configs import ROOT
 from tests.launching import ALONE, ANOTHER_BUDGET, grid, launch_warm, start
 
-playwright = pytest.importorskip("playwright.sync_api")
-pytest.importorskip("plotly")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 WATCH = [sys.executable, "-m", "scaling_runs", "watch"]
 POINTS = "document.querySelectorAll('#valleys .points path.point').length"
 MINIMA = "state.budgets.filter((budget) => budget.valleys.tokens?.optimum).length"
 """Each is a point too."""
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the PATH")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
