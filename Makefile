@@ -69,7 +69,6 @@ lock:
 	.venv-lock/bin/python -m pip install --quiet torch==2.13.0 . --group dev
 	.venv-lock/bin/python -m pip freeze --exclude isoflop | sed 's/+cpu$$//' > .venv-lock/pins
 	(sed -n '/^#/p' requirements.lock && cat .venv-lock/pins) > .venv-lock/requirements.lock
-	(sed 's/==.*//' .venv-lock/pins; echo pip; echo setuptools) | sort -fu > scaling_runs/data/packages.txt
 	for group in browser docs cluster; do \
 	    .venv-lock/bin/python -m pip install --quiet --group $$group && \
 	    .venv-lock/bin/python -m pip freeze --exclude isoflop | sed 's/+cpu$$//' | grep -vxFf .venv-lock/pins > .venv-lock/more && \

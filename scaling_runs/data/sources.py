@@ -73,7 +73,8 @@ def open_source(config: DataConfig) -> Source:
 def python_files() -> set[str]:
     """Python files of the standard library and of the packages that packages.txt names, where they are installed.
 
-    Only those: a package that serves some other purpose, such as a launcher's, must not make another corpus.
+    Only those, and the list is fixed: a package that serves some other purpose, such as a launcher's, or a dependency
+    that this project comes to have, must not make another corpus.
     """
     files = set(_below(Path(sysconfig.get_paths()["stdlib"]).resolve()))
     for name in PACKAGES.read_text().split():
