@@ -32,7 +32,7 @@ from hydra_plugins.isoflop.slurm import SlurmLauncherConfig  # noqa: E402
 from scaling_runs import problems  # noqa: E402
 from scaling_runs.__main__ import USAGE  # noqa: E402
 from scaling_runs.config import Config, ModelConfig, TrackingConfig  # noqa: E402
-from scaling_runs.data.config import DataConfig  # noqa: E402
+from scaling_runs.data.config import DataConfig, PartConfig  # noqa: E402
 from scaling_runs.grid import SweepConfig  # noqa: E402
 from scaling_runs.ray_cells import RayOptions  # noqa: E402
 from scaling_runs.recipe import RecipeConfig  # noqa: E402
@@ -84,6 +84,8 @@ def options_page() -> str:
     ]
     for group, (schema, what) in GROUPS.items():
         parts += [f"### `{group}`\n", f"{what}\n", _files(group), _table(schema, f"{group}.")]
+        if group == "data":
+            parts += ["Of each part of a mixture:\n", _table(PartConfig, "data.parts[i].")]
     parts += [
         "### `hydra/launcher`\n",
         "How cells are started: [cluster.md](cluster.md).\n",
@@ -157,6 +159,8 @@ def _shown(value: Any) -> str:
     """As it would be typed."""
     if value == MISSING:
         return "must be given"
+    if value == "":
+        return ""
     if value == "${workers:}":
         return "a cell a core, or a GPU"
     words = {None: "null", True: "true", False: "false"}

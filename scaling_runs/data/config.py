@@ -107,7 +107,9 @@ class PartConfig(SourceConfig):
     """A source of a mixture, and its share. Its kind is read off what it names."""
 
     kind: str = ""
+    """python_source, text_files or hf; read off what is named where not given."""
     name: str = ""
+    """What the part is called."""
     weight: float = 1.0
     """Its share of the tokens, against the other parts' weights."""
 

@@ -121,14 +121,25 @@ def read_torchrun(command: Command, arguments: list[str]) -> None:
     run_launch(command, options.training_script_args)
 
 
-def read_status(command: Command, arguments: list[str]) -> None:
-    """What `python -m scaling_runs` makes of it; there is no such sweep in the folder. tests/test_sweep.py has one."""
+def read_scaling_runs(command: Command, arguments: list[str]) -> None:
+    """Options read as each verb reads them. Sweeps are watched in tests/test_*.py, a bench is minutes of a machine."""
+    from scaling_runs.__main__ import VERBS
     from scaling_runs.__main__ import main as scaling_runs
+    from scaling_runs.bench.settings import read_options
 
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said):
-        code = scaling_runs(arguments)
-    assert not arguments or (code, "usage: " in said.getvalue()) == (2, False)
+    if not arguments:  # a sentence that speaks of the program
+        return
+    verb, rest = arguments[0], arguments[1:]
+    assert verb in VERBS
+    if verb == "prepare":
+        run_launch(command, rest)
+    elif verb == "bench" and rest[:1] != ["compare"]:
+        read_options(rest)
+    else:  # files and sweeps that are not in the folder, which is told, and not how the command is written
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said):
+            code = scaling_runs(arguments)
+        assert (code, "usage: " in said.getvalue()) == (2, False)
 
 
 def read_benchmark(command: Command, arguments: list[str]) -> None:
@@ -156,7 +167,7 @@ def read_pip(command: Command, arguments: list[str]) -> None:
 
 WAYS: dict[str, Callable[[Command, list[str]], str | None]] = {
     "python -m fit": run_fit,
-    "python -m scaling_runs": read_status,
+    "python -m scaling_runs": read_scaling_runs,
     "python launch.py": run_launch,
     "python docs/generate.py": lambda command, arguments: None,  # tests/docs/test_generated.py runs it
     "python": read_benchmark,
