@@ -153,7 +153,7 @@ class Config:
     ranks: str = "auto"
     """Under torchrun: together on each cell; apart, a cell a rank; auto, whichever ends sooner, cell by cell."""
     hardware: str | None = None
-    """Plan for a cluster of this GPU rather than for this machine."""
+    """Plan for a cluster of this GPU, or for the machine of a profile (PATH.json), rather than for this one."""
     gpus: int = 1
     """GPUs of that cluster."""
     gpu_hour_price: float | None = None

@@ -7,22 +7,17 @@ import sys
 from collections.abc import Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.resources import files
 from threading import Lock
 from typing import Any
 
 from fit.errors import UserError
+from fit.report.html.page import page
 from scaling_runs.errors import StoreLost
 from scaling_runs.watch.state import SweepView
 
 USAGE = "usage: python -m scaling_runs watch SWEEP [store=FOLDER-OR-URL] [port=0] [host=127.0.0.1]"
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
-PAGES = {
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-}
-PLOTLY, STATE = "/plotly.js", "/state.json"
+STATE = "/state.json"
 
 
 class LiveServer(ThreadingHTTPServer):
@@ -32,6 +27,15 @@ class LiveServer(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], view: SweepView) -> None:
         self.view, self.looking = view, Lock()
+        self.page = page(
+            "live.html.j2",
+            {},
+            None,
+            package="scaling_runs.watch",
+            scripts=["live.js"],
+            styles=["live.css"],
+            title=view.sweep,
+        ).encode()
         super().__init__(address, _Handler)
 
     def state(self) -> bytes:
@@ -69,22 +73,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.FORBIDDEN, b"not of this host", "text/plain")
         elif path == STATE:
             self._send(HTTPStatus.OK, self.server.state(), "application/json")
-        elif path == PLOTLY:
-            plotly = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
-            self._send(HTTPStatus.OK, plotly, "text/javascript; charset=utf-8", keep_s=86400)
-        elif path in PAGES:
-            name, kind = PAGES[path]
-            self._send(HTTPStatus.OK, (files("scaling_runs.watch") / name).read_bytes(), kind)
-        elif path == "/favicon.ico":
-            self._send(HTTPStatus.NO_CONTENT, b"", "image/x-icon", keep_s=86400)
+        elif path == "/":
+            self._send(HTTPStatus.OK, self.server.page, "text/html; charset=utf-8")
         else:
             self._send(HTTPStatus.NOT_FOUND, b"no such page", "text/plain")
 
-    def _send(self, status: HTTPStatus, body: bytes, kind: str, keep_s: int = 0) -> None:
+    def _send(self, status: HTTPStatus, body: bytes, kind: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", f"max-age={keep_s}" if keep_s else "no-store")
+        self.send_header("Cache-Control", "no-store")
         self.end_headers()
         self.wfile.write(body)
 

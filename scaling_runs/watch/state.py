@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fit.report.html.charts import Chart, parabola_traces, run_trace, valleys_layout
 from fit.table import RunTable
 from fit.valley import AXES, Axis, fit_valley
 from scaling_runs.outages import impatient
@@ -19,8 +20,7 @@ from scaling_runs.status import Standing, at_once, found_sweep, open_cells, seco
 from scaling_runs.store import CellFolder, Store
 from scaling_runs.sweep_record import PlannedCell
 
-CURVE_POINTS = 60
-"""Of a parabola that is drawn."""
+MIDDLE = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
 MAX_LOOK_SHARE = 0.05
 """Of the time: a look at thousands of cells, or at a store far away, takes long and is taken seldomer."""
 LOOK_EVERY_S = 1.0
@@ -68,6 +68,10 @@ class SweepView:
         counts = Counter(one.status for one in found)
         flops = sum(one.cell.flops for one in found)
         folder = root.sweep_folder(self.sweep)
+        budgets = [
+            _budget(budget, [one for one in found if one.cell.budget == budget], points)
+            for budget in sorted({one.cell.budget for one in found})
+        ]
         whole = counts["finished"] == len(found)
         return {
             "sweep": self.sweep,
@@ -78,10 +82,8 @@ class SweepView:
             "share": sum(one.share * one.cell.flops for one in found) / flops,
             "left_s": seconds_left(found),
             "at_once": at_once(found),
-            "budgets": [
-                _budget(budget, [one for one in found if one.cell.budget == budget], points)
-                for budget in sorted({one.cell.budget for one in found})
-            ],
+            "budgets": budgets,
+            "charts": {axis: _chart(budgets, axis) for axis in AXES},
             "slurm": self._slurm(root, found),
             "concluded": whole and (folder / "fit.json").exists(),
         }
@@ -113,17 +115,13 @@ class SweepView:
 
 
 def _budget(budget: float, found: Sequence[Standing], points: dict[str, Point]) -> dict[str, Any]:
-    """Its cells, and the valley through those that are finished.
-
-    A second cell of a shape and seed is an audit's, with another rate or batch: shown, and no part of the valley.
-    """
+    """Its cells. A second one of a shape and seed is an audit's, with another rate or batch."""
     cells, seen = [], set()
     for one in found:
         kind = one.cell.shape, one.cell.seed
         cells.append(_cell(one, points[one.cell.cell_id]) | {"audit": kind in seen})
         seen.add(kind)
-    done = [cell for cell in cells if cell["loss"] is not None and not cell["audit"]]
-    return {"flops": budget, "cells": cells, "valleys": {axis: _valley(budget, axis, done) for axis in AXES}}
+    return {"flops": budget, "cells": cells}
 
 
 def _cell(one: Standing, point: Point) -> dict[str, Any]:
@@ -142,24 +140,33 @@ def _cell(one: Standing, point: Point) -> dict[str, Any]:
     }
 
 
-def _valley(budget: float, axis: Axis, done: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The parabola through what is finished, as the fit draws it; None below three sizes."""
-    if not done:
-        return None
+def _chart(budgets: Sequence[dict[str, Any]], axis: Axis) -> Chart:
+    """Valleys as the report draws them, of what is finished: an audit's cells are hollow, and bend none."""
+    traces: list[dict[str, Any]] = []
+    for place, budget in enumerate(budgets):
+        done = [cell for cell in budget["cells"] if cell["loss"] is not None]
+        own = _table(budget["flops"], [cell for cell in done if not cell["audit"]])
+        audit = _table(budget["flops"], [cell for cell in done if cell["audit"]])
+        if len(own):
+            traces.append(run_trace(own, budget["flops"], axis, place))
+            traces += parabola_traces(fit_valley(own, budget["flops"], axis), None, place)
+        if len(audit):
+            hollow = {"marker": {"size": 8, "symbol": "circle-open"}, "showlegend": False}
+            traces.append(run_trace(audit, budget["flops"], axis, place) | hollow)
+    layout = valleys_layout(axis)
+    sizes = np.log10([cell[axis] for budget in budgets for cell in budget["cells"]])
+    room = 0.04 * float(np.ptp(sizes)) + 0.02
+    layout["xaxis"]["range"] = [float(sizes.min()) - room, float(sizes.max()) + room]
+    if not traces:
+        layout["yaxis"]["showticklabels"] = False
+        layout["annotations"] = [{"text": "no cell has finished yet", "showarrow": False} | MIDDLE]
+    return {"data": traces, "layout": layout}
+
+
+def _table(budget: float, cells: Sequence[dict[str, Any]]) -> RunTable:
+    """Finished cells of a budget, as the fit has them."""
     params, tokens, loss = (
-        np.array([float(cell[name]) for cell in done]) for name in ("params", "tokens", "loss")
+        np.array([float(cell[name]) for cell in cells]) for name in ("params", "tokens", "loss")
     )
-    same = np.full(len(done), budget)
-    names = np.array([cell["id"] for cell in done])
-    table = RunTable("live", same, same, params, tokens, loss, names)
-    found = fit_valley(table, budget, axis)
-    if found.status == "too-few-sizes":
-        return None
-    sizes = np.geomspace(found.sizes.min(), found.sizes.max(), CURVE_POINTS)
-    return {
-        "sizes": sizes.tolist(),
-        "losses": found.loss_at(sizes).tolist(),
-        "status": found.status,
-        "optimum": found.optimum,
-        "optimum_loss": found.optimum_loss,
-    }
+    same = np.full(len(cells), budget)
+    return RunTable("live", same, same, params, tokens, loss, np.array([cell["id"] for cell in cells]))

@@ -17,7 +17,7 @@ from tests.launching import ALONE, ANOTHER_BUDGET, grid, launch_warm, start
 
 WATCH = [sys.executable, "-m", "scaling_runs", "watch"]
 POINTS = "document.querySelectorAll('#valleys .points path.point').length"
-MINIMA = "state.budgets.filter((budget) => budget.valleys.tokens?.optimum).length"
+MINIMA = "state?.charts.tokens.data.filter((trace) => trace.meta.outlined).length"
 """Each is a point too."""
 
 
@@ -59,6 +59,6 @@ def test_valleys_fill_in_while_a_sweep_runs_and_nothing_is_wrong_in_the_console(
     assert page.locator("#cells td.finished").count() == 9
     assert page.title() == "100% isoflop_tiny"
     page.get_by_label("params").check()
-    page.wait_for_function("document.querySelector('#valleys .xtitle').textContent === 'params'")
+    page.wait_for_function("document.querySelector('#valleys .xtitle').textContent === 'params N'")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert wrong == []

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from fit.curves import Curve
-from fit.isoflop import Budget, IsoflopFit
+from fit.isoflop import IsoflopFit
 from fit.powerlaw import PowerLaw
 from fit.references import DRAWN
 from fit.report.figures import law_reach
 from fit.report.numbers import short, short_interval
+from fit.statistics import Interval
 from fit.table import RunTable
-from fit.valley import AXES, Axis
+from fit.valley import AXES, Axis, Valley
 
 Chart = dict[str, Any]
 """{"data": traces, "layout": layout} of plotly.js."""
@@ -37,8 +38,12 @@ def valleys(fit: IsoflopFit, axis: Axis) -> Chart:
     traces = []
     for place, budget in enumerate(fit.budgets):
         traces.append(run_trace(fit.table, budget.flops, axis, place))
-        traces += _parabola(budget, axis, place)
-    return {"data": traces, "layout": _layout(AXIS_TITLES[axis], LOSS_TITLE, "log", "linear")}
+        traces += parabola_traces(budget.valley(axis), budget.optimum_ci95[axis], place)
+    return {"data": traces, "layout": valleys_layout(axis)}
+
+
+def valleys_layout(axis: Axis) -> dict[str, Any]:
+    return _layout(AXIS_TITLES[axis], LOSS_TITLE, "log", "linear")
 
 
 def run_trace(table: RunTable, flops: float, axis: Axis, place: int) -> dict[str, Any]:
@@ -81,8 +86,8 @@ def _hover(table: RunTable, i: int) -> str:
     return "<br>".join([*lines, *([", ".join(trained)] if trained else [])])
 
 
-def _parabola(budget: Budget, axis: Axis, place: int) -> list[dict[str, Any]]:
-    valley = budget.valley(axis)
+def parabola_traces(valley: Valley, ci95: Interval | None, place: int) -> list[dict[str, Any]]:
+    """The parabola of the `place`-th budget, and its minimum where that lies inside; nothing below three sizes."""
     if valley.status == "too-few-sizes":
         return []
     grid = np.geomspace(valley.sizes.min(), valley.sizes.max(), POINTS)
@@ -97,7 +102,6 @@ def _parabola(budget: Budget, axis: Axis, place: int) -> list[dict[str, Any]]:
     }
     if valley.optimum is None or valley.optimum_loss is None:
         return [line]
-    ci95 = budget.optimum_ci95[axis]
     minimum = {
         **common,
         "mode": "markers",
@@ -107,8 +111,8 @@ def _parabola(budget: Budget, axis: Axis, place: int) -> list[dict[str, Any]]:
         "meta": {"budget": place, "outlined": True},
         "text": [
             (
-                f"<b>minimum at {budget.flops:.3g} FLOPs</b><br>{short(valley.optimum)} {axis} {short_interval(ci95)}"
-                f"<br>loss {valley.optimum_loss:.4f}"
+                f"<b>minimum at {valley.budget:.3g} FLOPs</b><br>{short(valley.optimum)} {valley.axis} "
+                f"{short_interval(ci95)}<br>loss {valley.optimum_loss:.4f}"
             )
         ],
         "hovertemplate": "%{text}<extra></extra>",

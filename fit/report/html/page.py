@@ -20,6 +20,7 @@ from fit.report.summary import check_lines, set_aside_lines
 from fit.report.verdict import can_be_concluded, cannot_be_concluded, headline
 from fit.result import fit_to_dict, write_atomically
 
+HERE, FRAME = "fit.report.html", "base.html.j2"
 FIT_JSON = "fit.json"
 """What the panel's command calls the fit, where nobody says where it was written."""
 
@@ -76,13 +77,24 @@ def report(
     )
 
 
-def page(template: str, drawn: Mapping[str, Chart], panel: Mapping[str, Any] | None, **values: Any) -> str:
-    """A page of the frame `base.html.j2`, whose script draws each of `drawn` in the place of its name."""
+def page(
+    template: str,
+    drawn: Mapping[str, Chart],
+    panel: Mapping[str, Any] | None,
+    *,
+    package: str = HERE,
+    scripts: Sequence[str] = (),
+    styles: Sequence[str] = (),
+    **values: Any,
+) -> str:
+    """A page of the frame `base.html.j2`, whose script draws each of `drawn` in the place of its name.
+
+    package: that of `template`, and of the `scripts` and `styles` that the page has beside the frame's.
+    """
     import jinja2
 
-    here = files("fit.report.html")
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (here / name).read_text()),
+        loader=jinja2.FunctionLoader(lambda name: _file(name, HERE if name == FRAME else package)),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -90,8 +102,12 @@ def page(template: str, drawn: Mapping[str, Chart], panel: Mapping[str, Any] | N
     )
     return environment.get_template(template).render(
         plotly=_plotly(),
-        style=_file("style.css"),
-        scripts=[_file(name) for name in (("decide.js", "panel.js") if panel else ())] + [_file("page.js")],
+        style="\n".join([_file("style.css"), *(_file(name, package) for name in styles)]),
+        scripts=[
+            *(_file(name) for name in (("decide.js", "panel.js") if panel else ())),
+            _file("page.js"),
+            *(_file(name, package) for name in scripts),
+        ],
         data=embedded({"charts": drawn, "panel": panel}),
         **values,
     )
@@ -109,5 +125,5 @@ def _plotly() -> str:
     return get_plotlyjs()
 
 
-def _file(name: str) -> str:
-    return (files("fit.report.html") / name).read_text()
+def _file(name: str, package: str = HERE) -> str:
+    return (files(package) / name).read_text()

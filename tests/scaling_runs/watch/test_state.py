@@ -62,21 +62,29 @@ def test_each_cell_is_shown_as_it_stands(recorded: Store, plan: Plan, view: Swee
     json.dumps(state, allow_nan=False)
 
 
+def curve(state: dict, axis: str = "params") -> list[dict]:
+    """Traces of the first budget but its points: a parabola, and its minimum."""
+    return [trace for trace in state["charts"][axis]["data"] if trace.get("showlegend") is False]
+
+
 def test_a_valley_is_drawn_from_three_sizes_on_with_its_minimum(
     recorded: Store, plan: Plan, view: SweepView
 ) -> None:
     """Truth: losses on a parabola in log params, whose minimum is given."""
     first = of_budget(plan, 0)
     centre = float(np.sqrt(first[0].params * first[-1].params))
+    assert "no cell has finished yet" in json.dumps(look(view)["charts"]["tokens"]["layout"])
     for number, cell in enumerate(first[:3]):
-        assert look(view)["budgets"][0]["valleys"] == {"tokens": None, "params": None}, number
+        assert curve(look(view)) == [], number
         finish(recorded, cell, 2.0 + 0.1 * np.log(cell.params / centre) ** 2)
-    valley_of_params = look(view)["budgets"][0]["valleys"]["params"]
-    assert valley_of_params["status"] == "ok"
-    assert valley_of_params["optimum"] == pytest.approx(centre)
-    assert valley_of_params["optimum_loss"] == pytest.approx(2.0)
-    for size, loss in zip(valley_of_params["sizes"], valley_of_params["losses"], strict=True):
+    parabola, minimum = curve(look(view))
+    assert minimum["x"] == [pytest.approx(centre)]
+    assert minimum["y"] == [pytest.approx(2.0)]
+    for size, loss in zip(parabola["x"], parabola["y"], strict=True):
         assert loss == pytest.approx(2.0 + 0.1 * np.log(size / centre) ** 2)
+    low, high = look(view)["charts"]["params"]["layout"]["xaxis"]["range"]
+    assert 10**low < min(cell.spec.params for cell in plan.cells)
+    assert 10**high > max(cell.spec.params for cell in plan.cells)
 
 
 def test_an_audits_cells_are_shown_and_bend_no_valley(recorded: Store, plan: Plan, view: SweepView) -> None:
@@ -84,16 +92,18 @@ def test_an_audits_cells_are_shown_and_bend_no_valley(recorded: Store, plan: Pla
     first = of_budget(plan, 0)
     for cell in first:
         finish(recorded, cell)
-    before = look(view)["budgets"][0]["valleys"]
+    before = curve(look(view))
     recipe = dataclasses.replace(first[0].spec.recipe, lr=1.0)
     again = dataclasses.replace(first[0], spec=dataclasses.replace(first[0].spec, recipe=recipe))
     recorded.add(again.spec)
     finish(recorded, again, 9.0)
     cells = [*plan.cells, again]
     write_plan(recorded.sweep_folder(plan.name), cells, {cell.cell_id: 10.0 for cell in cells})
-    after = look(view)["budgets"][0]
-    assert after["valleys"] == before
-    assert [cell["id"] for cell in after["cells"] if cell["audit"]] == [again.cell_id]
+    state = look(view)
+    hollow = [trace for trace in curve(state) if trace.get("marker", {}).get("symbol") == "circle-open"]
+    assert [trace["y"] for trace in hollow] == [[9.0]]
+    assert [trace for trace in curve(state) if trace not in hollow] == before
+    assert [cell["id"] for cell in state["budgets"][0]["cells"] if cell["audit"]] == [again.cell_id]
 
 
 def test_a_sweep_that_is_whole_and_has_its_fit_says_so(recorded: Store, plan: Plan, view: SweepView) -> None:

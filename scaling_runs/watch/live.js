@@ -1,5 +1,5 @@
+// Shows state.json, and asks for it again: what is on the page is what the store says. Drawn by page.js.
 "use strict";
-// Draws /state.json, and asks for it again: what is on the page is what the store says.
 
 const POLL_MS = 2000;
 const MOST_LINES = 20;
@@ -35,7 +35,7 @@ function headline(s) {
   let text = `${s.cells} cells: ${c.finished} finished, ${c.running} running, ${c.waiting} waiting, ${c.failed} failed; ` +
     `${percent(s.share)} of ${flops(s.flops)} FLOPs`;
   if (s.left_s > 0) text += `; about ${duration(s.left_s)} left, ${s.at_once} at once, by the plan's estimate`;
-  else if (s.concluded) text += "; its fit is in the sweep's folder";
+  else if (s.concluded) text += "; its fit and report are in the sweep's folder";
   return text;
 }
 
@@ -72,60 +72,13 @@ function rows(s) {
   }));
 }
 
-function colour(index, number) {
-  const light = matchMedia("(prefers-color-scheme: dark)").matches ? "66%" : "40%";
-  return `hsl(${270 - 210 * (number > 1 ? index / (number - 1) : 0)}, 65%, ${light})`;
-}
-
-function traces(s, axis) {
-  return s.budgets.flatMap((budget, index) => {
-    const own = { color: colour(index, s.budgets.length) };
-    const group = { legendgroup: flops(budget.flops), name: `${flops(budget.flops)} FLOPs` };
-    const done = budget.cells.filter((cell) => cell.loss !== null);
-    const valley = budget.valleys[axis];
-    const drawn = [{
-      ...group, mode: "markers", marker: { ...own, size: 8, symbol: done.map((cell) => (cell.audit ? "circle-open" : "circle")) }, x: done.map((cell) => cell[axis]), y: done.map((cell) => cell.loss),
-      customdata: done.map((cell) => `${cell.shape}, seed ${cell.seed}<br>${count(cell.params)} params, ${count(cell.tokens)} tokens<br>${cell.audit ? "the audit's, " : ""}cell ${cell.id}`),
-      hovertemplate: "%{y:.4f} nats/token<br>%{customdata}<extra></extra>",
-    }];
-    if (valley) {
-      drawn.push({ ...group, showlegend: false, mode: "lines", line: { ...own, width: 1.5 }, x: valley.sizes, y: valley.losses, hoverinfo: "skip" });
-      if (valley.optimum !== null) {
-        drawn.push({
-          ...group, showlegend: false, mode: "markers", marker: { ...own, size: 12, symbol: "star" }, x: [valley.optimum], y: [valley.optimum_loss],
-          hovertemplate: `optimum so far: ${count(valley.optimum)} ${axis}<br>%{y:.4f} nats/token<extra></extra>`,
-        });
-      }
-    }
-    return drawn;
-  });
-}
-
-function reach(s, axis) {
-  const sizes = s.budgets.flatMap((budget) => budget.cells.map((cell) => Math.log10(cell[axis])));
-  const [low, high] = [Math.min(...sizes), Math.max(...sizes)];
-  const room = 0.04 * (high - low) + 0.02;
-  return [low - room, high + room];
-}
-
 function draw() {
   const axis = document.querySelector("input[name=axis]:checked").value;
-  const ink = getComputedStyle(document.body).color;
-  const grid = getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
-  const none = !state.budgets.some((budget) => budget.cells.some((cell) => cell.loss !== null));
-  const layout = {
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink }, margin: { l: 60, r: 10, t: 10, b: 50 },
-    xaxis: { type: "log", title: { text: axis }, gridcolor: grid, range: reach(state, axis) },
-    yaxis: { title: { text: "loss, nats/token" }, gridcolor: grid, zeroline: false, showticklabels: !none },
-    annotations: none ? [{ text: "no cell has finished yet", xref: "paper", yref: "paper", x: 0.5, y: 0.5, showarrow: false }] : [],
-    legend: { orientation: "h", y: -0.2 }, hovermode: "closest", uirevision: axis,
-  };
-  Plotly.react("valleys", traces(state, axis), layout, { responsive: true, displaylogo: false });
+  drawChart($("valleys"), state.charts[axis]);
 }
 
 function show(s) {
   document.title = `${percent(s.share)} ${s.sweep}`;
-  $("title").textContent = s.sweep;
   const text = headline(s);
   if ($("headline").textContent !== text) $("headline").textContent = text;
   $("progress").value = s.share;
@@ -139,7 +92,6 @@ function show(s) {
 
 function complain(text) {
   $("error").textContent = text;
-  $("error").hidden = text === "";
 }
 
 async function poll() {
@@ -159,5 +111,4 @@ async function poll() {
 }
 
 document.querySelectorAll("input[name=axis]").forEach((input) => input.addEventListener("change", () => state && draw()));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => state && draw());
 poll();
