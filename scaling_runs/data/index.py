@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from scaling_runs.data.config import BPE, HUB, DataConfig
 from scaling_runs.data.sources import NotThere, open_source
-from scaling_runs.files import write_text
+from scaling_runs.files import read_json, write_json
 
 FORMAT = 1
 """Raised when the same documents would give other shards."""
@@ -46,10 +45,10 @@ class Asked:
         states = [_state(source) for source in corpora_of(self.config)]
         earlier = [entry for entry in self._known() if entry["states"] != states]
         new = {"states": states, "fingerprint": fingerprint}
-        write_text(self.file, json.dumps([*earlier, new], indent=1))
+        write_json(self.file, [*earlier, new])
 
     def _known(self) -> list[dict[str, Any]]:
-        known: list[dict[str, Any]] = json.loads(self.file.read_text()) if self.file.exists() else []
+        known: list[dict[str, Any]] = read_json(self.file) if self.file.exists() else []
         return known
 
     def _key(self) -> tuple[Any, ...]:

@@ -26,8 +26,8 @@ def write_disk(
     UserError where there is no text, or a side of the split is empty.
     """
     scratch = Scratch(folder / "all.bin", tokenizer, config.val_fraction)
-    known = {"bytes_total": source.size_bytes, "tokens_total": config.max_train_tokens}
-    with Progress(f"preparing {source.description}", **known) as progress:
+    what, wanted = f"preparing {source.description}", config.max_train_tokens
+    with Progress(what, bytes_total=source.size_bytes, tokens_total=wanted) as progress:
         scratch.fill(hashed(texts), progress, max_train_tokens=config.max_train_tokens)
     if not len(scratch):
         raise UserError(f"{source.description}: there is no text; choose other data")

@@ -106,9 +106,14 @@ def _fingerprint(stream: Stream, tokenizer: Tokenizer, table: DocumentTable) -> 
 def _contents(folder: Path) -> list[tuple[str, str]]:
     """Names and hashes of a local data set's files, wherever it lies: a whole reading, so that no edit goes unseen."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    with ThreadPoolExecutor(HASHED_AT_ONCE) as pool:
-        hashes = pool.map(_content_hash, files)
-        return [(str(path.relative_to(folder)), found) for path, found in zip(files, hashes, strict=True)]
+    sizes = [path.stat().st_size for path in files]
+    found = []
+    watched = Progress(f"hashing '{folder}'", bytes_total=sum(sizes), noun="files")
+    with ThreadPoolExecutor(HASHED_AT_ONCE) as pool, watched as progress:
+        for path, size, digest in zip(files, sizes, pool.map(_content_hash, files), strict=True):
+            progress.add(size, 0, train_tokens=0)
+            found.append((str(path.relative_to(folder)), digest))
+    return found
 
 
 def _content_hash(path: Path) -> str:

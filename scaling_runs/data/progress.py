@@ -17,8 +17,16 @@ EVERY_S = 30.0
 class Progress:
     """Documents, bytes and tokens of one corpus, told on stderr; a context."""
 
-    def __init__(self, what: str, *, bytes_total: int | None = None, tokens_total: int | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        bytes_total: int | None = None,
+        tokens_total: int | None = None,
+        noun: str = "documents",
+    ) -> None:
         """`bytes_total`: of text; `tokens_total`: of training tokens, after which reading ends. None: not known."""
+        self.noun = noun
         self.what, self.bytes_total, self.tokens_total = what, bytes_total, tokens_total
         self.documents = self.bytes = self.tokens = self.train_tokens = 0
         self.began = self.told = time.monotonic()
@@ -76,6 +84,6 @@ class Progress:
         read = f"{count(self.tokens)} tokens ({count(self.tokens / seconds)}/s)"
         if not self.tokens:
             read = f"{count(self.bytes)} bytes ({count(self.bytes / seconds)}/s)"
-        line = f"{count(self.documents)} documents ({count(self.documents / seconds)}/s), {read}"
+        line = f"{count(self.documents)} {self.noun} ({count(self.documents / seconds)}/s), {read}"
         share = self.share
         return line + (f", {duration(seconds / share - seconds)} left" if share else "")
