@@ -1,14 +1,15 @@
 """From a corpus to batches.
 
-A document is a Python file, a .txt, or a row of a .jsonl, a .parquet or a Hugging Face data set
-(`sources.py`). It is dropped if its content was seen before, made into token ids, bytes or a tokeniser's
+A document is a Python file, a .txt, or a row of any other file or of a Hugging Face data set
+(`sources.py`, `rows.py`). It is dropped if its content was seen before, made into token ids, bytes or a tokeniser's
 (`tokens.py`), and closed by a separator (`scratch.py`). The hash of its content, and nothing else, puts it on
 the training or the validation side and gives its place there: each side is one long memory-mapped row of
-documents in order of hash, the same on any machine (`prepare.py`, `corpus.py`). Windows are drawn from all
+documents in order of hash, the same on any machine (`prepare_disk.py`, `corpus.py`). Windows are drawn from all
 over the training row, across documents, each once an epoch (`batches.py`).
 
 Of a data set that no disk holds, the validation side alone is prepared, of as many documents as it takes
-(`prepare_stream.py`); the rest is read while cells train on it (`stream.py`).
+(`prepare_stream.py`); the rest is read while cells train on it (`stream.py`, `files.py`). A mixture is made of such
+corpora (`prepare_mixture.py`); which of them a row of a run is of, `shares.py` says, and `mixture.py` puts it there.
 
 What prepares a corpus is imported from `scaling_runs.data.prepare`; a cell only reads one.
 """

@@ -33,7 +33,7 @@ class Progress:
         self._bar = tqdm(
             desc=what,
             total=1.0,
-            bar_format="{desc}: {percentage:3.0f}%|{bar:20}| {postfix}"
+            bar_format="{desc}: {percentage:3.0f}%|{bar:20}|{postfix}"
             if bytes_total or tokens_total
             else "{desc}: {postfix}",
             disable=not sys.stderr.isatty(),
