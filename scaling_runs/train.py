@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import torch
 from torch.optim import Optimizer
 
 from scaling_runs.checkpoint import Progress, SaveClock, load_checkpoint, save_checkpoint
-from scaling_runs.data import BatchReader, Corpus, open_batches, validation_counts, validation_windows
+from scaling_runs.data import BatchReader, Corpus, mean_by_part, open_batches, validation_windows
 from scaling_runs.meter import Meter, finite
 from scaling_runs.optim import build_optimizers, set_lr
 from scaling_runs.runtime import Runtime, wait_for_ranks
@@ -45,7 +45,7 @@ class Result:
     """Seconds of training, evaluations apart."""
     trained_tokens: int
     """Tokens trained on in that time: all, less those of the trunk that the cell went on from."""
-    loss_of_parts: Mapping[str, float] = field(default_factory=dict)
+    loss_of_parts: dict[str, float]
     """Of a mixture, the same on the windows of each part."""
 
 
@@ -115,7 +115,9 @@ def train_cell(
         probe = Evaluation(final.window_losses[::PROBE_SHARE])
         record(meter.place(spec.steps) | {"val_loss_probe": probe.loss, FINAL_LOSS: final.loss})
     trained_tokens = (spec.steps - progress.forked_at) * spec.batch_tokens
-    return Result(final.loss, final.se, wall_s, trained_tokens, final.of_parts(corpus))
+    return Result(
+        final.loss, final.se, wall_s, trained_tokens, mean_by_part(corpus, final.window_losses.numpy())
+    )
 
 
 @dataclass(frozen=True)
@@ -270,13 +272,6 @@ class Evaluation:
         """Standard error of `loss` over windows; None where there is but one."""
         n = len(self.window_losses)
         return float(self.window_losses.std() / n**0.5) if n > 1 else None
-
-    def of_parts(self, corpus: Corpus) -> dict[str, float]:
-        """The loss on each part's windows; nothing where `corpus` is no mixture."""
-        if not corpus.parts:
-            return {}
-        of_each = self.window_losses.split(validation_counts(corpus, len(self.window_losses)))
-        return {part.name: float(own.mean()) for part, own in zip(corpus.parts, of_each, strict=True)}
 
 
 @torch.no_grad()

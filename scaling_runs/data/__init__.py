@@ -23,6 +23,7 @@ from typing import Any
 from scaling_runs.data.batches import (
     Batches,
     BatchReader,
+    mean_by_part,
     validation_counts,
     validation_fingerprint,
     validation_windows,
@@ -39,6 +40,7 @@ __all__ = [
     "DataConfig",
     "as_asked",
     "load_corpus",
+    "mean_by_part",
     "open_batches",
     "validation_counts",
     "validation_fingerprint",

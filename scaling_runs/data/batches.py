@@ -133,6 +133,15 @@ def validation_counts(corpus: Corpus, windows: int) -> list[int]:
     return counts
 
 
+def mean_by_part(corpus: Corpus, of_windows: np.ndarray) -> dict[str, float]:
+    """Of what is said of each validation window, the mean on each part, by name; nothing where there are none."""
+    if not corpus.parts:
+        return {}
+    ends = np.cumsum(validation_counts(corpus, len(of_windows)))[:-1]
+    own = zip(corpus.parts, np.split(of_windows, ends), strict=True)
+    return {part.name: float(values.mean()) for part, values in own}
+
+
 def _evenly(corpus: Corpus, seq_len: int, wanted: int, tokens: int, of: str) -> np.ndarray:
     """(wanted, seq_len + 1) token ids. `of`: which corpus, for a sentence."""
     split = corpus.val()

@@ -209,7 +209,9 @@ def test_a_dry_run_of_one_cell_trains_nothing(
 
 
 def row_of(spec: CellSpec, text: RealText, **changes: object) -> dict[str, Any]:
-    result = Result(loss=2.0, loss_se=0.01, wall_s=4.0, trained_tokens=spec.tokens)
+    result = Result(
+        loss=2.0, loss_se=0.01, wall_s=4.0, trained_tokens=spec.tokens, loss_of_parts={"web": 1.5}
+    )
     return result_row(spec, text.corpus, dataclasses.replace(result, **changes), Runtime())  # type: ignore[arg-type]
 
 
@@ -218,6 +220,8 @@ def test_the_row_has_every_column_of_the_run_table(text: RealText, short: CellSp
     row = run_cell(Store(tmp_path).add(short), quiet(text, tmp_path))
     assert set(CONTRACT_1.split()) <= row.keys()
     assert None not in row.values()
+    assert not [column for column in row if column.startswith("loss_") and column != "loss_se"]
+    assert row_of(short, text)["loss_web"] == 1.5
     (tmp_path / "runs.csv").write_text(to_csv([{"budget": 1e9, **row}]))
     table = load_runs(tmp_path / "runs.csv")
     assert table.notes == ()
