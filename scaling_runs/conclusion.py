@@ -80,8 +80,8 @@ def conclude(
             str(home / fit_json.name),
         )
         say("\n" + text)
-        summary = _headline(fit)
-    track_sweep(config, table, fit_json, figure, summary)
+        summary = _headline(fit, plan)
+    track_sweep(config, folder, [cell.cell_id for cell in plan.cells], summary)
     for row in failed:
         say(f"failed: cell {row['run_id']} ({row['status_reason']}); it is tried again on the next run")
     _tell_time(folder, rows, plan, wall_s, launches)
@@ -176,8 +176,9 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _headline(fit: IsoflopFit) -> dict[str, Any]:
+def _headline(fit: IsoflopFit, plan: Plan) -> dict[str, Any]:
+    """Of the laws, and what they are of."""
     laws = fit_to_dict(fit)["laws"]
-    return {
-        f"{axis}_{key}": laws[axis][key] for axis in laws if laws[axis] for key in ("exponent", "coefficient")
-    }
+    keys = ("exponent", "exponent_ci95", "coefficient")
+    numbers = {f"{axis}_{key}": laws[axis][key] for axis in laws if laws[axis] for key in keys}
+    return numbers | {"corpus": plan.cells[0].spec.corpus[:16], "sweep_flops": plan.flops}

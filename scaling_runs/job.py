@@ -94,10 +94,11 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
         try:
             corpus = as_asked(load_corpus(spec.corpus, config.data.cache_dir), config.data)
             trunk = Store.at(config.store).trunk(spec)
-            with track_cell(config, spec, runtime) as observe, losing_a_rank():
-                train = partial(train_cell, spec, corpus, folder, trunk, runtime, observe)
+            with track_cell(config, spec, runtime) as tracked, losing_a_rank():
+                train = partial(train_cell, spec, corpus, folder, trunk, runtime, tracked.observe)
                 result = _without_damaged(trunk, spec, runtime, train)
-            row = result_row(spec, corpus, result, runtime)
+                row = result_row(spec, corpus, result, runtime)
+                tracked.summarise(row)
         except (RankLost, StoreLost):
             raise  # which is no failure of the cell
         except Exception as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import shlex
 import stat
@@ -15,6 +16,10 @@ from typing import Any
 import pytest
 from wandb.proto import wandb_internal_pb2
 
+from fit.isoflop import IsoflopFit, fit_isoflop
+from fit.report.html.page import write_report
+from fit.result import write_fit
+from fit.table import load_runs
 from scaling_runs import tracking
 from scaling_runs.config import Config
 from scaling_runs.job import run_cell
@@ -23,7 +28,11 @@ from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellFolder, Record, Store
 from scaling_runs.tracking import sync_command, track_cell, track_sweep, wandb_folder
 from tests.configs import config_of
+from tests.fit.sources.wandb_server import Recorded, node, serving
 from tests.scaling_runs.conftest import RealText, spec_for
+from tests.simulated import parabolas, rows_of, write_csv
+
+RUNS = parabolas(budgets=[1e18, 1e19, 1e20], sizes=5)
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c6360000000020001"
@@ -42,7 +51,7 @@ def offline(store: Path, *options: str) -> Config:
     return config_of("sweep=isoflop_tiny", "tracking=offline", f"store={store}", *options)
 
 
-KINDS = ("run", "metric", "history", "summary", "artifact")
+KINDS = ("run", "config", "metric", "history", "summary", "artifact")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +63,12 @@ class WandbRun:
     history: list[dict[str, Any]]
     axis_of: dict[str, str]
     summary: dict[str, Any]
-    artifact_files: set[str]
+    artifacts: dict[str, Any]
+    """By name, as W&B's record of it; the last of each."""
     exit_code: int
+
+    def files(self, artifact: str) -> set[str]:
+        return {entry.path for entry in self.artifacts[artifact].manifest.contents}
 
 
 def logged_runs(config: Config) -> list[WandbRun]:
@@ -72,15 +85,15 @@ def read_run(path: Path) -> WandbRun:
         records = [wandb_internal_pb2.Record.FromString(entry) for entry in log_entries(path.read_bytes())]
     of_kind = {kind: [r for r in records if r.WhichOneof("record_type") == kind] for kind in KINDS}
     (run,) = of_kind["run"]
+    config = {item.key: json.loads(item.value_json) for item in run.run.config.update}
+    config |= values(item for record in of_kind["config"] for item in record.config.update)
     return WandbRun(
         run=run.run,
-        config={item.key: json.loads(item.value_json) for item in run.run.config.update},
+        config=config,
         history=[values(record.history.item) for record in of_kind["history"]],
         axis_of={r.metric.name: r.metric.step_metric for r in of_kind["metric"] if r.metric.step_metric},
         summary={k: v for record in of_kind["summary"] for k, v in values(record.summary.update).items()},
-        artifact_files={
-            entry.path for record in of_kind["artifact"] for entry in record.artifact.manifest.contents
-        },
+        artifacts={record.artifact.name: record.artifact for record in of_kind["artifact"]},
         exit_code=records[-1].exit.exit_code,
     )
 
@@ -117,7 +130,9 @@ def log_entries(data: bytes) -> Iterator[bytes]:
             entry = b""
 
 
-def test_a_trained_cell_is_a_run_that_holds_its_curve_and_its_spec(text: RealText, tmp_path: Path) -> None:
+def test_a_trained_cell_is_a_run_that_holds_its_curve_its_row_and_its_spec(
+    text: RealText, tmp_path: Path
+) -> None:
     """Truth: metrics.jsonl, the record: W&B's history is the same numbers, a row a step; sizes are the run table's."""
     config = offline(tmp_path, *text.options)
     spec = spec_for(text.corpus, steps=50)
@@ -132,6 +147,7 @@ def test_a_trained_cell_is_a_run_that_holds_its_curve_and_its_spec(text: RealTex
     assert {name: logged.config[name] for name in ("params", "tokens", "flops")} == {
         name: row[name] for name in ("params", "tokens", "flops")
     }
+    assert {name: logged.summary[name] for name in row} == json.loads(json.dumps(row))
     rows: dict[float, Record] = {}
     for record in CellFolder(tmp_path / "cells" / spec.cell_id).curve():
         rows[record["step"]] = rows.get(record["step"], {}) | record
@@ -153,42 +169,127 @@ def test_losses_can_be_drawn_against_step_tokens_and_flops(text: RealText, tmp_p
     assert logged.axis_of == dict.fromkeys(("train_loss", "val_loss_probe", "val_loss"), "flops")
 
 
-def test_the_sweeps_run_holds_the_table_the_fit_and_the_figures(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def concluded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path, IsoflopFit]:
+    """A sweep's folder with its table, fit and pictures, of simulated runs, told to W&B."""
+    store = tmp_path_factory.mktemp("store")
+    folder = store / "isoflop_tiny"
+    folder.mkdir()
+    write_csv(folder / "runs.csv", rows_of(RUNS))
+    fit = fit_isoflop(load_runs(folder / "runs.csv"), resamples=20)
+    write_fit(fit, folder / "fit.json")
+    write_report(fit, folder / "report.html")
+    (folder / "isoflop.png").write_bytes(PNG)
+    config = offline(store)
+    track_sweep(config, folder, ["b", "a"], {"tokens_exponent": 0.537, "corpus": "abc"})
+    return config, folder, fit
+
+
+def test_the_sweeps_run_holds_the_table_the_fit_and_the_pictures(
+    concluded: tuple[Config, Path, IsoflopFit],
+) -> None:
+    """Truth: the files of its folder. Table and fit are artifacts of their own, with what they are of."""
+    config, folder, _ = concluded
+    (logged,) = logged_runs(config)
+    assert (logged.run.run_group, logged.run.job_type) == ("isoflop_tiny", "sweep")
+    kinds = {name: artifact.type for name, artifact in logged.artifacts.items()}
+    assert kinds["isoflop_tiny-runs"] == "dataset"
+    assert kinds["isoflop_tiny-fit"] == "fit"
+    assert logged.files("isoflop_tiny-runs") == {"runs.csv"}
+    assert logged.files("isoflop_tiny-fit") == {"fit.json", "isoflop.png", "report.html"}
+    assert json.loads(logged.artifacts["isoflop_tiny-fit"].metadata)["tokens_exponent"] == 0.537
+    assert logged.summary["tokens_exponent"] == 0.537
+    media = {key: value for row in logged.history for key, value in row.items() if isinstance(value, dict)}
+    files = next(wandb_folder(config).glob("wandb/offline-run-*")) / "files"
+    assert (files / media["isoflop"]["path"]).read_bytes() == PNG
+    assert (files / media["report"]["path"]).read_text() == (folder / "report.html").read_text()
+    assert len(json.loads((files / media["runs"]["path"]).read_text())["data"]) == len(RUNS)
+
+
+def test_valleys_and_law_are_charts_of_the_table_and_the_fit(
+    concluded: tuple[Config, Path, IsoflopFit],
+) -> None:
+    """Truth: the runs and the optima, whose logarithms W&B's presets draw."""
+    config, _, fit = concluded
+    (logged,) = logged_runs(config)
+    shown = logged.config["_wandb"]["visualize"]
+    assert {name: chart["panel_config"]["panelDefId"] for name, chart in shown.items()} == {
+        "valleys_tokens": "wandb/lineseries/v0",
+        "valleys_params": "wandb/lineseries/v0",
+        "law_tokens": "wandb/scatter/v0",
+        "law_params": "wandb/scatter/v0",
+    }
+    media = {key: value for row in logged.history for key, value in row.items() if isinstance(value, dict)}
+    files = next(wandb_folder(config).glob("wandb/offline-run-*")) / "files"
+    valleys = json.loads((files / media["valleys_tokens_table"]["path"]).read_text())
+    drawn = {(key, round(x, 9), y) for _, key, x, y in (_in_order(valleys, row) for row in valleys["data"])}
+    assert drawn == {
+        (f"{budget:.3g} FLOPs", round(math.log10(tokens), 9), loss)
+        for budget, tokens, loss in zip(RUNS.budget, RUNS.tokens, RUNS.loss, strict=True)
+    }
+    law = json.loads((files / media["law_params_table"]["path"]).read_text())["data"]
+    assert law == [
+        [pytest.approx(math.log10(one.flops)), pytest.approx(math.log10(one.params.optimum or 0))]
+        for one in fit.budgets
+    ]
+
+
+def _in_order(table: dict[str, Any], row: list[Any]) -> list[Any]:
+    """step, lineKey, x, y of W&B's line series, in whatever order its columns are."""
+    of = dict(zip(table["columns"], row, strict=True))
+    return [of["step"], of["lineKey"], of["step"], of["lineVal"]]
+
+
+def test_a_plan_that_is_run_again_is_the_same_run_and_another_plan_another(tmp_path: Path) -> None:
+    """Truth: ids, and the log of the first time, which is not uploaded beside the second."""
     config = offline(tmp_path)
     folder = tmp_path / "isoflop_tiny"
     folder.mkdir()
-    (folder / "runs.csv").write_text("run_id,budget,loss\na,1e9,2.5\nb,2e9,2.25\n")
-    (folder / "fit.json").write_text('{"schema": 1}')
-    (folder / "isoflop.png").write_bytes(PNG)
-    track_sweep(
-        config,
-        folder / "runs.csv",
-        folder / "fit.json",
-        folder / "isoflop.png",
-        {"tokens_exponent": 0.537},
-    )
-    (logged,) = logged_runs(config)
-    assert logged.run.run_group == "isoflop_tiny"
-    assert logged.artifact_files >= {"runs.csv", "fit.json", "isoflop.png"}
-    assert logged.summary["tokens_exponent"] == 0.537
-    media = {key: value for row in logged.history for key, value in row.items() if isinstance(value, dict)}
-    assert media["isoflop"]["_type"] == "image-file"
-    assert (media["runs"]["_type"], media["runs"]["nrows"], media["runs"]["ncols"]) == ("table-file", 2, 3)
-    files = next(wandb_folder(config).glob("wandb/offline-run-*")) / "files"
-    assert json.loads((files / media["runs"]["path"]).read_text())["data"] == [
-        ["a", 1e9, 2.5],
-        ["b", 2e9, 2.25],
-    ]
-    assert (files / media["isoflop"]["path"]).read_bytes() == PNG
+    write_csv(folder / "runs.csv", rows_of(RUNS))
+    for cells in (["a", "b"], ["b", "a"], ["a"]):
+        track_sweep(config, folder, cells, {})
+    first, second = (logged.run.run_id for logged in logged_runs(config))
+    assert first != second
+    assert logged_runs(config)[0].artifacts.keys() >= {"isoflop_tiny-runs"}
+
+
+def test_a_sweeps_runs_are_read_back_as_the_run_table(
+    text: RealText, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: the laws of the table itself. Cells' offline logs are served as W&B's server does, without a column
+    mapped; the sweep's own run is no row."""
+    config = offline(tmp_path)
+    rows = rows_of(RUNS)
+    for i, row in enumerate(rows):
+        with track_cell(config, spec_for(text.corpus, steps=5, seed=i), Runtime()) as tracked:
+            tracked.observe({"step": 1, "flops": row["flops"], "tokens": row["tokens"], "train_loss": 9.0})
+            tracked.summarise(row | {"status": "finished"})
+    (tmp_path / "isoflop_tiny").mkdir(exist_ok=True)
+    table = write_csv(tmp_path / "isoflop_tiny" / "runs.csv", rows)
+    track_sweep(config, table.parent, ["a"], {})
+    logged = logged_runs(config)
+    assert len(logged) == len(RUNS) + 1
+    assert {one.run.job_type for one in logged} == {"cell", "sweep"}
+    nodes = [node(i, one.config, one.summary) for i, one in enumerate(logged)]
+    with serving(Recorded({"acme/isoflop": nodes})) as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+        found = fit_isoflop(load_runs("wandb:acme/isoflop"), resamples=20)
+    wanted = fit_isoflop(load_runs(table), resamples=20)
+    for axis in ("tokens", "params"):
+        ours, theirs = found.laws[axis], wanted.laws[axis]
+        assert ours is not None
+        assert theirs is not None
+        assert ours.exponent == pytest.approx(theirs.exponent, rel=1e-9)
 
 
 def test_a_cell_that_is_tried_again_has_one_run(spec: CellSpec, tmp_path: Path) -> None:
     """Truth: the second attempt mirrors the whole curve, so the first one's log is not to be uploaded beside it."""
     config = offline(tmp_path)
     for last in (3, 5):
-        with track_cell(config, spec, Runtime()) as observe:
+        with track_cell(config, spec, Runtime()) as tracked:
             for step in range(1, last + 1):
-                observe({"step": step, "train_loss": 1.0 / step})
+                tracked.observe({"step": step, "train_loss": 1.0 / step})
     (logged,) = logged_runs(config)
     assert [row["step"] for row in logged.history] == [1, 2, 3, 4, 5]
 
@@ -197,8 +298,8 @@ def test_a_cell_that_fails_is_a_run_that_failed(spec: CellSpec, tmp_path: Path) 
     config = offline(tmp_path)
 
     def fail() -> None:
-        with track_cell(config, spec, Runtime()) as observe:
-            observe({"step": 1, "train_loss": 1.0})
+        with track_cell(config, spec, Runtime()) as tracked:
+            tracked.observe({"step": 1, "train_loss": 1.0})
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -211,9 +312,9 @@ def test_a_cell_that_fails_is_a_run_that_failed(spec: CellSpec, tmp_path: Path) 
 def test_off_writes_nothing_and_other_ranks_neither(spec: CellSpec, tmp_path: Path) -> None:
     off = config_of("sweep=isoflop_tiny", "tracking=off", f"store={tmp_path}")
     for config, runtime in ((off, Runtime()), (offline(tmp_path), Runtime(rank=1, world_size=2))):
-        with track_cell(config, spec, runtime) as observe:
-            observe({"step": 1, "train_loss": 1.0})
-    track_sweep(off, tmp_path / "runs.csv", tmp_path / "fit.json", tmp_path / "isoflop.png", {})
+        with track_cell(config, spec, runtime) as tracked:
+            tracked.observe({"step": 1, "train_loss": 1.0})
+    track_sweep(off, tmp_path, [], {})
     assert list(tmp_path.iterdir()) == []
     assert sync_command(off) is None
 
@@ -228,7 +329,7 @@ def test_wandb_that_cannot_start_fails_no_cell_and_warns_once(
     for seed in range(3):
         row = run_cell(Store(tmp_path).add(spec_for(text.corpus, steps=5, seed=seed)), config)
         assert row["status"] == "finished"
-    track_sweep(config, tmp_path / "runs.csv", tmp_path / "fit.json", tmp_path / "isoflop.png", {})
+    track_sweep(config, tmp_path, [], {})
     warnings = [line for line in capsys.readouterr().err.splitlines() if "W&B" in line]
     assert len(warnings) == 1
     assert warnings[0].startswith("warning: W&B failed to start (")
@@ -240,8 +341,8 @@ def test_wandb_that_refuses_its_settings_fails_no_cell(
 ) -> None:
     """Truth: W&B's own limit of 128 characters on a project's name."""
     config = offline(tmp_path, f"tracking.project={'p' * 200}")
-    with track_cell(config, spec, Runtime()) as observe:
-        observe({"step": 1, "train_loss": 1.0})
+    with track_cell(config, spec, Runtime()) as tracked:
+        tracked.observe({"step": 1, "train_loss": 1.0})
     assert capsys.readouterr().err.count("warning: W&B failed to start") == 1
 
 
@@ -252,12 +353,12 @@ def test_wandb_that_fails_on_the_way_fails_no_cell_and_warns_once(
     import wandb
 
     for _ in range(2):
-        with track_cell(offline(tmp_path), spec, Runtime()) as observe:
-            observe({"step": 1, "train_loss": 1.0})
+        with track_cell(offline(tmp_path), spec, Runtime()) as tracked:
+            tracked.observe({"step": 1, "train_loss": 1.0})
             assert wandb.run is not None
             wandb.run.finish()
             for step in range(2, 5):
-                observe({"step": step, "train_loss": 1.0})
+                tracked.observe({"step": step, "train_loss": 1.0})
     assert capsys.readouterr().err.count("warning: W&B failed to log") == 1
 
 
@@ -266,8 +367,8 @@ def test_the_sync_command_names_every_offline_run(spec: CellSpec, tmp_path: Path
     store = tmp_path / "my results"
     config = offline(store)
     assert sync_command(config) is None
-    with track_cell(config, spec, Runtime()) as observe:
-        observe({"step": 1, "train_loss": 1.0})
+    with track_cell(config, spec, Runtime()) as tracked:
+        tracked.observe({"step": 1, "train_loss": 1.0})
     command = sync_command(config)
     assert command is not None
     with os.popen(f"printf '%s\\n' {command}") as shell:
