@@ -58,7 +58,7 @@ def test_a_sweep_ends_with_its_laws_beside_llama3s_and_where_its_files_are(sweep
     ]
     places = [out.index(heading) for heading in headings]
     assert places == sorted(places)
-    for name in ("runs.csv", "fit.json", "isoflop.png", "summary.txt"):
+    for name in ("runs.csv", "fit.json", "isoflop.png", "summary.txt", "report.html"):
         assert (sweep.folder / name).stat().st_size > 0
         assert str(sweep.folder / name) in out[out.index("files:") :]
     assert (sweep.folder / "isoflop.png").read_bytes().startswith(b"\x89PNG")

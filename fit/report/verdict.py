@@ -43,6 +43,7 @@ def headline(fit: IsoflopFit, law: PlannerLaw) -> tuple[str, str]:
     low, top = float(tokens.flops.min()), float(tokens.flops.max())
     advice = advise(law, top)
     half, twice = (f"{one.wasted:.0%}" for one in advice.neighbours())
+    wasted = f"{half} of the compute" if half == twice else f"{half} or {twice} of the compute"
     loss = advice.loss
     reached = "" if loss is None else f" for a loss of {loss.value:.4g} nats a token"
     return (
@@ -52,7 +53,7 @@ def headline(fit: IsoflopFit, law: PlannerLaw) -> tuple[str, str]:
         ),
         (
             f"At {top:.3g} FLOPs that is {short(advice.params)} params on {short(advice.tokens)} tokens{reached}; half "
-            f"or twice that size would waste {half} or {twice} of the compute."
+            f"or twice that size would waste {wasted}."
         ),
     )
 

@@ -16,7 +16,7 @@ function themed(name) {
 
 // The i-th budget's colour of `count`, dark to light, kept off what the ground would swallow
 function budgetColour(i, count) {
-  const [from, to] = themed("--dark") === "1" ? [0.3, 1] : [0, 0.85];
+  const [from, to] = themed("--dark") === "1" ? [0.42, 1] : [0, 0.76];
   const at = (count > 1 ? from + ((to - from) * i) / (count - 1) : (from + to) / 2) * (VIRIDIS.length - 1);
   const left = Math.min(Math.floor(at), VIRIDIS.length - 2);
   const mix = VIRIDIS[left].map((c, k) => Math.round(c + (at - left) * (VIRIDIS[left + 1][k] - c)));

@@ -159,4 +159,6 @@ def references() -> Table:
         )
         for law in LAWS
     )
-    return Table("Published laws", ("law", "tokens D*", "params N*", "source"), rows)
+    return Table(
+        "Optimal tokens and params = A·C^α, as published", ("law", "tokens D*", "params N*", "source"), rows
+    )
