@@ -22,32 +22,8 @@ def add(verbs: Any) -> None:
     verb.add_argument(
         "--predict", type=number, nargs="+", default=[], metavar="FLOPS", help="optima at these budgets too"
     )
-    verb.add_argument("--json", type=place, metavar="FILE", help="write the fit here")
-    verb.add_argument(
-        "--figure", type=place, metavar="FILE", help="draw valleys and law here: .png, .pdf or .svg"
-    )
-    verb.add_argument(
-        "--html",
-        type=place,
-        metavar="FILE",
-        help="write a report for a browser here, one file that needs no network",
-    )
-    verb.add_argument(
-        "--diagnostics", type=place, metavar="FILE", help="draw residuals, leverage and approaches here"
-    )
-    verb.add_argument(
-        "--window",
-        type=number,
-        metavar="FACTOR",
-        help="fit runs within this factor of the lowest loss's size",
-    )
-    verb.add_argument(
-        "--weights",
-        choices=("equal", "near"),
-        default="equal",
-        help="near: runs near the lowest loss count more",
-    )
-    verb.add_argument("--robust", action="store_true", help="one bad run does not move a minimum (Huber)")
+    _add_outputs(verb)
+    _add_parabola(verb)
     verb.add_argument(
         "--curves",
         metavar="SOURCE",
@@ -71,6 +47,38 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument("--split", metavar="NAME", help="of the Hugging Face data set; train by default")
     verb.set_defaults(run=run)
+
+
+def _add_outputs(verb: Any) -> None:
+    verb.add_argument("--json", type=place, metavar="FILE", help="write the fit here")
+    verb.add_argument(
+        "--figure", type=place, metavar="FILE", help="draw valleys and law here: .png, .pdf or .svg"
+    )
+    verb.add_argument(
+        "--html",
+        type=place,
+        metavar="FILE",
+        help="write a report for a browser here, one file that needs no network",
+    )
+    verb.add_argument(
+        "--diagnostics", type=place, metavar="FILE", help="draw residuals, leverage and approaches here"
+    )
+
+
+def _add_parabola(verb: Any) -> None:
+    verb.add_argument(
+        "--window",
+        type=number,
+        metavar="FACTOR",
+        help="fit runs within this factor of the lowest loss's size",
+    )
+    verb.add_argument(
+        "--weights",
+        choices=("equal", "near"),
+        default="equal",
+        help="near: runs near the lowest loss count more",
+    )
+    verb.add_argument("--robust", action="store_true", help="one bad run does not move a minimum (Huber)")
 
 
 def run(options: argparse.Namespace) -> None:
