@@ -3,7 +3,7 @@
 #
 # Two nodes, of which the second is this machine by another name, with a GPU each that Slurm counts and nobody has; a
 # partition of one node, one that preempts it, and one of both nodes.
-# It keeps to a folder of its own (SLURM_TEST_FOLDER, by default /tmp/isoflop-slurm), prints the environment that its
+# Its ports lie below those that the kernel hands out to clients. It keeps to a folder of its own (SLURM_TEST_FOLDER, by default /tmp/isoflop-slurm), prints the environment that its
 # commands need, and ends only what it has started. Exits with 3 where Slurm can't be installed.
 set -euo pipefail
 
@@ -28,8 +28,8 @@ AuthType=auth/munge
 AuthInfo=socket=$folder/munge/socket,ttl=5,cred_expire=5
 CredType=cred/munge
 SlurmUser=root
-SlurmctldPort=36817
-SlurmdPort=36818
+SlurmctldPort=26817
+SlurmdPort=26818
 StateSaveLocation=$folder/state
 SlurmdSpoolDir=$folder/spool/%n
 SlurmctldPidFile=$folder/slurmctld.pid
@@ -50,8 +50,8 @@ KillWait=5
 MinJobAge=60
 SlurmctldParameters=preempt_send_user_signal
 SlurmdParameters=config_overrides
-NodeName=$host NodeAddr=127.0.0.1 Port=36818 CPUs=$(nproc) RealMemory=16000 Gres=gpu:1 State=UNKNOWN
-NodeName=$second NodeHostname=$second NodeAddr=127.0.0.1 Port=36819 CPUs=$(nproc) RealMemory=16000 Gres=gpu:1 State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 Port=26818 CPUs=$(nproc) RealMemory=16000 Gres=gpu:1 State=UNKNOWN
+NodeName=$second NodeHostname=$second NodeAddr=127.0.0.1 Port=26819 CPUs=$(nproc) RealMemory=16000 Gres=gpu:1 State=UNKNOWN
 PartitionName=debug Nodes=$host Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=30
 PartitionName=urgent Nodes=$host MaxTime=INFINITE State=UP PriorityTier=2 PreemptMode=OFF
 PartitionName=pair Nodes=$host,$second MaxTime=INFINITE State=UP PriorityTier=1
