@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -67,11 +68,30 @@ def build_undrawn(
     return model, draw
 
 
+def served_config(shape: Shape, *, seq_len: int, init_std: float, separator: int | None) -> dict[str, Any]:
+    """The config.json that a trained model of `shape` is loaded and served by; `separator`: the id that ends a text.
+
+    `rope_theta` and `head_dim` stand by themselves too, where programs older than transformers 5 look for them.
+    """
+    config = _config(shape, seq_len, init_std)
+    config.architectures = [_architecture(shape).__name__]
+    config.dtype = "float32"
+    config.use_cache = True
+    config.eos_token_id = separator
+    fields: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
+    if shape.family == "llama":
+        fields |= {"rope_theta": shape.rope_theta, "head_dim": shape.head_width}
+    return fields
+
+
+def _architecture(shape: Shape) -> type[PreTrainedModel]:
+    return LlamaForCausalLM if shape.family == "llama" else GPT2LMHeadModel
+
+
 def _constructed(shape: Shape, seq_len: int, init_std: float, attention: Kernel) -> PreTrainedModel:
     config = _config(shape, seq_len, init_std)
     config._attn_implementation = NAMES[attention]
-    architecture: type[PreTrainedModel] = LlamaForCausalLM if shape.family == "llama" else GPT2LMHeadModel
-    return architecture(config)
+    return _architecture(shape)(config)
 
 
 def _config(shape: Shape, seq_len: int, init_std: float) -> LlamaConfig | GPT2Config:

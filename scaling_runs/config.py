@@ -26,6 +26,7 @@ MAX_COUNT = 10_000_000
 MAX_THREADS_A_CORE = 16
 RANKS = ("auto", "together", "apart")
 SHARDING = ("auto", "never", "always")
+KEEP_MODELS = ("none", "best", "all")
 MAX_GPUS = 1_000_000
 
 
@@ -158,6 +159,8 @@ class Config:
     """GPUs of that cluster."""
     gpu_hour_price: float | None = None
     """US dollars an hour of one of them; by default that of `fit/gpus.yaml`, where that has one."""
+    keep_models: str = "none"
+    """Final models to keep, as transformers folders: none; best, the lowest loss of each budget; all."""
     store: str = "results"
     """Where cells and sweeps are kept."""
     dry_run: bool = False
@@ -186,6 +189,8 @@ class Config:
         self._refuse_options_of_a_cluster()
         if self.sharding not in SHARDING:
             raise UserError(f"sharding is '{self.sharding}'; choose one of {', '.join(SHARDING)}")
+        if self.keep_models not in KEEP_MODELS:
+            raise UserError(f"keep_models is '{self.keep_models}'; choose one of {', '.join(KEEP_MODELS)}")
         if self.ranks not in RANKS:
             raise UserError(f"ranks is '{self.ranks}'; choose one of {', '.join(RANKS)}")
         if self.threads < 1:

@@ -16,6 +16,7 @@ from scaling_runs.config import Config
 from scaling_runs.cores import machine_folder, own_cores
 from scaling_runs.data import Corpus, as_asked, load_corpus
 from scaling_runs.errors import RankFailed, RankLost, StoreLost
+from scaling_runs.keeping import drop_beaten, finish_model, keep_weights
 from scaling_runs.meter import CellFailed
 from scaling_runs.placement import placed
 from scaling_runs.planning import make_plan
@@ -25,6 +26,7 @@ from scaling_runs.runtime import (
     from_rank_0,
     joined_ranks,
     losing_a_rank,
+    rank,
     start_runtime,
     wait_for_ranks,
 )
@@ -68,6 +70,8 @@ def _run_job(config: Config) -> None:
         f"({row['flops']:.3g} FLOPs): loss {row['loss']:.4f} nats/token, {row['bits_per_byte']:.4f} bits/byte\n"
         f"files: {folder.path}"
     )
+    if rank() == 0:
+        finish_model(folder, config)
 
 
 def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
@@ -94,8 +98,9 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
         try:
             corpus = as_asked(load_corpus(spec.corpus, config.data.cache_dir), config.data)
             trunk = Store.at(config.store).trunk(spec)
+            keep = partial(keep_weights, spec=spec, config=config, runtime=runtime)
             with track_cell(config, spec, runtime) as tracked, losing_a_rank():
-                train = partial(train_cell, spec, corpus, folder, trunk, runtime, tracked.observe)
+                train = partial(train_cell, spec, corpus, folder, trunk, runtime, tracked.observe, keep)
                 result = _without_damaged(trunk, spec, runtime, train)
                 row = result_row(spec, corpus, result, runtime)
                 tracked.summarise(row)
@@ -110,6 +115,7 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
             raise
         if runtime.is_main:
             folder.write_result(row)
+            drop_beaten(spec, config)
     return row
 
 

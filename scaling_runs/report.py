@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fit.isoflop import IsoflopFit
-from models.flops import train_flops_per_token
+from models.flops import params, train_flops_per_token
 from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.estimate import Cluster, Estimate
@@ -20,6 +20,8 @@ CELL_HEADER = (
     f"{'seed':>4} {'time':>7}"
 )
 CLUSTER_HEADER = f"{'GPUs':>5} {'GB each':>7} {'how':>9} {'cost':>8}"
+WEIGHT_BYTES = 4
+"""Of a parameter: masters are fp32 in any precision."""
 SHOWN_OF_A_KIND = 7
 """Problems of one code at one budget: a sweep of thousands of cells may have thousands."""
 
@@ -55,7 +57,26 @@ def print_plan(timed: TimedPlan, config: Config) -> None:
         say(line)
     for line in trunk_graph(plan):
         say(line)
+    kept = disk_line(config, plan)
+    if kept is not None:
+        say(kept)
     print_problems(timed)
+
+
+def disk_line(config: Config, plan: Plan) -> str | None:
+    """What keep_models will take on the disk, for a dry run."""
+    if config.keep_models == "none":
+        return None
+    sizes: dict[float, list[int]] = {}
+    for cell in plan.cells:
+        size = WEIGHT_BYTES * params(cell.spec.shape, cell.spec.seq_len, "all")
+        sizes.setdefault(cell.budget, []).append(size)
+    if config.keep_models == "all":
+        return f"keep_models=all keeps {number(len(plan.cells), 'model')}: {count(sum(map(sum, sizes.values())))}B"
+    return (
+        f"keep_models=best keeps {number(len(sizes), 'model')}, the best of each budget: at most "
+        f"{count(sum(map(max, sizes.values())))}B"
+    )
 
 
 def mixture_lines(timed: TimedPlan) -> list[str]:

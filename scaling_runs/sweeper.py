@@ -15,6 +15,7 @@ from scaling_runs.cell import Cell
 from scaling_runs.conclusion import Launched, conclude, table_rows, to_csv
 from scaling_runs.config import Config
 from scaling_runs.files import write_text
+from scaling_runs.keeping import drop_unfinished, finish_models
 from scaling_runs.launchers import ONE_BY_ONE, SideBySide
 from scaling_runs.launching import Launch, record, train_all
 from scaling_runs.monitor import watching
@@ -70,9 +71,13 @@ def run_sweep(config: Config, launch: Launch, side_by_side: SideBySide = ONE_BY_
             say(audit.cost)
         train = Training(config, store, launch, side_by_side)
         plan = _train_planned(config, timed, store, train)
+        if rank() == 0 and not config.detach:
+            finish_models(config, plan, store)  # before an audit's cells compete
         if audit is not None:
             say("\nthe audit's cells")
             train(audit.timed)
+            if rank() == 0 and not config.detach:
+                drop_unfinished(audit.timed.plan.cells, store)
     if config.detach:
         say(
             f"submitted; python -m scaling_runs status {plan.name} store={config.store} says how it stands, and the "

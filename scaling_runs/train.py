@@ -56,12 +56,13 @@ def train_cell(
     trunk: Trunk,
     runtime: Runtime,
     observe: Callable[[Record], None],
+    keep: Callable[[torch.nn.Module, float], None] = lambda model, loss: None,
 ) -> Result:
     """Train `spec` from its last checkpoint, its trunk or nothing, whichever is furthest; returns its final loss.
 
     Every rank of `runtime` calls this with the same arguments; rank 0 alone writes into `folder`. `observe` sees
-    each record of the curve: those of earlier attempts first, then each once it is written. Raises CellFailed where
-    the loss or the gradient is no number.
+    each record of the curve: those of earlier attempts first, then each once it is written. `keep` is handed the model
+    with its final loss. Raises CellFailed where the loss or the gradient is no number.
     """
     trainee = _trainee(spec, runtime)
     progress = trainee.load(folder.checkpoint)
@@ -114,6 +115,7 @@ def train_cell(
         finite("validation loss", final.loss, spec.steps)
         probe = Evaluation(final.window_losses[::PROBE_SHARE])
         record(meter.place(spec.steps) | {"val_loss_probe": probe.loss, FINAL_LOSS: final.loss})
+    keep(trainee.model, final.loss)
     trained_tokens = (spec.steps - progress.forked_at) * spec.batch_tokens
     return Result(
         final.loss, final.se, wall_s, trained_tokens, mean_by_part(corpus, final.window_losses.numpy())

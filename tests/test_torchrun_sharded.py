@@ -11,7 +11,11 @@ from shutil import copytree
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
+from scaling_runs.data import load_corpus, validation_windows
+from scaling_runs.store import CellFolder
 from tests.launching import Ran, around, launch, launch_ranks, one_cell, side_by_side, torchrun
 
 ADAMW = ["recipe=adamw", "recipe.max_warmup_steps=null", "recipe.lr=2e-2", "model.min_depth=2"]
@@ -197,3 +201,22 @@ def test_a_killed_rank_ends_the_others_and_any_number_of_ranks_goes_on(
             json.loads(line) for line in (tmp_path / ranks / "cells" / cell.name / "metrics.jsonl").open()
         ]
         assert [row["step"] for row in curve] == sorted(row["step"] for row in curve)
+
+
+def test_a_model_that_ranks_share_out_is_kept_whole(base: Path, tmp_path: Path) -> None:
+    """Truth: transformers finds every weight that the model has and no other, and their forward pass the loss."""
+    ran = launch_ranks(2, *one_cell(base, tmp_path), SHARDED, "keep_models=all", "precision=fp32")
+    assert [one.code for one in ran] == [0, 0], ran
+    (path,) = tmp_path.glob("cells/*/model")
+    model, told = AutoModelForCausalLM.from_pretrained(path, output_loading_info=True)
+    assert not any(told[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    folder = CellFolder(path.parent)
+    spec, row = folder.spec(), folder.result()
+    assert row is not None
+    assert row["ranks"] == 2
+    corpus = load_corpus(spec.corpus, base / "launch-text" / "cache")
+    windows = torch.from_numpy(validation_windows(corpus, spec.seq_len, spec.val_tokens).astype("int64"))
+    with torch.no_grad():
+        logits = model(windows[:, :-1]).logits
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
+    assert float(loss) == pytest.approx(row["loss"], rel=2e-6)

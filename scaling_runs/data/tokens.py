@@ -13,9 +13,11 @@ import numpy as np
 
 from fit.errors import UserError
 from scaling_runs.data.config import BYTES
+from scaling_runs.data.corpus import TOKENIZER, Corpus
 from scaling_runs.data.hub import first_line, require_hub
 
 BYTE_SEPARATOR = 256
+BYTE_SEPARATOR_TEXT = "<|endoftext|>"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,37 @@ def of_transformers(tokenizer: Any, name: str) -> Tokenizer:
     vocabulary = tokenizer.get_vocab()
     identity = f"{type(tokenizer).__name__}:{_content_hash(tokenizer, vocabulary)}"
     return Tokenizer(identity, max(vocabulary.values()) + 1, int(separator), encode)
+
+
+def saved_tokenizer(corpus: Corpus, name: str) -> Any:
+    """The transformers tokeniser of a corpus that was prepared with data.tokenizer=`name`. UserError as above."""
+    if (corpus.folder / TOKENIZER).exists():  # one that was trained on it
+        return _load(str(corpus.folder / TOKENIZER))
+    return byte_tokenizer() if name == BYTES else _load(name)
+
+
+def byte_tokenizer() -> Any:
+    """`bytes` for transformers: byte-level BPE without a merge, whose ids are the bytes and then the separator."""
+    from tokenizers import AddedToken, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer as Library
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {letter: byte for byte, letter in enumerate(byte_letters())}
+    library = Library(models.BPE(vocab=vocabulary, merges=[]))
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    library.decoder = decoders.ByteLevel()
+    library.add_special_tokens([AddedToken(BYTE_SEPARATOR_TEXT, normalized=False)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=library, eos_token=BYTE_SEPARATOR_TEXT, clean_up_tokenization_spaces=False
+    )
+
+
+def byte_letters() -> list[str]:
+    """The letter that stands for each byte in byte-level vocabularies: itself where Latin-1 prints it, else from U+0100
+    on (GPT-2's encoder.py, bytes_to_unicode)."""
+    printed = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    others = iter(range(256, 512))
+    return [chr(byte if byte in printed else next(others)) for byte in range(256)]
 
 
 def _load(name: str) -> Any:

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import requests
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.configs import ROOT
 from tests.launching import (
@@ -179,6 +180,23 @@ def test_two_sweeps_on_one_url_share_the_work(base: Path, server: Server) -> Non
     again = run()
     assert again.code == 0
     assert untimed(server.rows("shared")) == untimed(reference(base).rows())
+
+
+def test_the_best_model_of_each_budget_is_kept_at_a_url(base: Path, server: Server, tmp_path: Path) -> None:
+    """Truth: the lowest losses of the run table; transformers loads what a copy of the folder holds."""
+    ran = launch(*options(base, "models"), "keep_models=best", "hydra/launcher=basic", **server.environment)
+    assert ran.code == 0, ran.err
+    rows, files = server.rows("models"), server.files()
+    budgets = {row["budget"] for row in rows}
+    best = {
+        min((row for row in rows if row["budget"] == budget), key=lambda row: float(row["loss"]))["run_id"]
+        for budget in budgets
+    }
+    weights = files.glob(f"{BUCKET}/models/cells/*/model/model.safetensors")
+    assert {path.split("/")[-3] for path in weights} == best
+    files.get(weights[0].rpartition("/")[0] + "/", str(tmp_path / "model") + "/", recursive=True)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert AutoTokenizer.from_pretrained(tmp_path / "model").vocab_size <= model.config.vocab_size
 
 
 @pytest.mark.parametrize(
