@@ -3,8 +3,9 @@
 #
 # Two nodes, of which the second is this machine by another name, with a GPU each that Slurm counts and nobody has; a
 # partition of one node, one that preempts it, and one of both nodes.
-# Its ports lie below those that the kernel hands out to clients. It keeps to a folder of its own (SLURM_TEST_FOLDER, by default /tmp/isoflop-slurm), prints the environment that its
-# commands need, and ends only what it has started. Exits with 3 where Slurm can't be installed.
+# Its ports lie below those that the kernel hands out to clients. It keeps to a folder of its own (SLURM_TEST_FOLDER, by
+# default /tmp/isoflop-slurm), prints the environment that its commands need, and ends only what it has started. Exits
+# with 3 where Slurm can't be installed.
 set -euo pipefail
 
 folder=${SLURM_TEST_FOLDER:-/tmp/isoflop-slurm}
