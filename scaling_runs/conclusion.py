@@ -21,6 +21,7 @@ from fit.table import load_runs
 from scaling_runs.adaptive.rounds import decisions_text
 from scaling_runs.config import Config
 from scaling_runs.files import write_json, write_text
+from scaling_runs.keeping import whole_models
 from scaling_runs.numbers import duration
 from scaling_runs.plan import Plan
 from scaling_runs.report import say, what_differs
@@ -81,7 +82,8 @@ def conclude(
         )
         say("\n" + text)
         summary = _headline(fit, plan)
-    track_sweep(config, folder, [cell.cell_id for cell in plan.cells], summary)
+    models = whole_models(plan, store) if config.tracking.log_models else {}
+    track_sweep(config, folder, [cell.cell_id for cell in plan.cells], summary, models)
     for row in failed:
         say(f"failed: cell {row['run_id']} ({row['status_reason']}); it is tried again on the next run")
     _tell_time(folder, rows, plan, wall_s, launches)

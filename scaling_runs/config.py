@@ -115,6 +115,8 @@ class TrackingConfig:
     """W&B's project."""
     entity: str | None = None
     """W&B's user or team; by default its own."""
+    log_models: bool = False
+    """Upload what keep_models keeps of a sweep, an artifact a model."""
 
     def __post_init__(self) -> None:
         if self.mode not in ("offline", "online", "off"):
@@ -189,8 +191,7 @@ class Config:
         self._refuse_options_of_a_cluster()
         if self.sharding not in SHARDING:
             raise UserError(f"sharding is '{self.sharding}'; choose one of {', '.join(SHARDING)}")
-        if self.keep_models not in KEEP_MODELS:
-            raise UserError(f"keep_models is '{self.keep_models}'; choose one of {', '.join(KEEP_MODELS)}")
+        self._refuse_keeping_of_nothing()
         if self.ranks not in RANKS:
             raise UserError(f"ranks is '{self.ranks}'; choose one of {', '.join(RANKS)}")
         if self.threads < 1:
@@ -219,6 +220,15 @@ class Config:
             self._refuse_options_of_one_cell(self.sweep.name)
         elif self.cell is not None:
             self._refuse_options_of_a_plan(self.cell)
+
+    def _refuse_keeping_of_nothing(self) -> None:
+        if self.keep_models not in KEEP_MODELS:
+            raise UserError(f"keep_models is '{self.keep_models}'; choose one of {', '.join(KEEP_MODELS)}")
+        if self.tracking.log_models and (self.keep_models == "none" or self.sweep is None):
+            raise UserError(
+                "tracking.log_models=true uploads the models that a sweep keeps; give sweep=NAME and keep_models=best "
+                "or all, or leave it out"
+            )
 
     def _refuse_options_of_a_cluster(self) -> None:
         """What is of no use without a named GPU, and a price that is none."""

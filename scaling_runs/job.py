@@ -32,6 +32,7 @@ from scaling_runs.runtime import (
 )
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellBusy, CellFolder, Store
+from scaling_runs.sweep_record import budget_mates
 from scaling_runs.tracking import track_cell
 from scaling_runs.train import Result, train_cell
 from scaling_runs.trunk import Trunk
@@ -103,7 +104,7 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
                 train = partial(train_cell, spec, corpus, folder, trunk, runtime, tracked.observe, keep)
                 result = _without_damaged(trunk, spec, runtime, train)
                 row = result_row(spec, corpus, result, runtime)
-                tracked.summarise(row)
+                tracked.summarise({"budget": _budget(spec, config)} | row)
         except (RankLost, StoreLost):
             raise  # which is no failure of the cell
         except Exception as error:
@@ -117,6 +118,13 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
             folder.write_result(row)
             drop_beaten(spec, config)
     return row
+
+
+def _budget(spec: CellSpec, config: Config) -> float | None:
+    """Nominal FLOPs, as its plan has them."""
+    if config.sweep is None:
+        return config.budget
+    return budget_mates(Store.at(config.store).sweep_folder(config.sweep.name), spec.cell_id)[0]
 
 
 def _without_damaged(trunk: Trunk, spec: CellSpec, runtime: Runtime, train: Callable[[], Result]) -> Result:

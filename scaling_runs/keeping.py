@@ -8,6 +8,7 @@ there is about one model a budget on the disk at any time, wherever cells are tr
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,10 +21,10 @@ from scaling_runs.model_folder import ModelFolder
 from scaling_runs.numbers import number
 from scaling_runs.plan import Plan
 from scaling_runs.report import say
-from scaling_runs.runtime import Runtime, from_rank_0
+from scaling_runs.runtime import Runtime, from_rank_0, rank
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellFolder, Store
-from scaling_runs.sweep_record import read_plan
+from scaling_runs.sweep_record import budget_mates
 
 NAMED = 3
 """Cells that a sentence names."""
@@ -57,8 +58,11 @@ def drop_beaten(spec: CellSpec, config: Config) -> None:
 
 
 def finish_models(config: Config, plan: Plan, store: Store) -> None:
-    """At a sweep's end: complete the folders of the models that stay; say where they are, and what is lacking."""
-    if config.keep_models == "none":
+    """At a sweep's end: complete the folders of the models that stay; say where they are, and what is lacking.
+
+    Rank 0 does so; cells that are left to a cluster's queue (detach) are for the command that concludes them.
+    """
+    if config.keep_models == "none" or config.detach or rank() != 0:
         return
     finished = [cell for cell in plan.cells if store.cell(cell.cell_id).finished()]
     chosen = finished
@@ -82,6 +86,12 @@ def finish_models(config: Config, plan: Plan, store: Store) -> None:
             f"no model of {number(len(lacking), 'cell')} ({_listed(lacking)}), finished before when it was not asked "
             f"for: the weights are gone; remove a cell's folder to train it again"
         )
+
+
+def whole_models(plan: Plan, store: Store) -> dict[str, Path]:
+    """Folders of the plan's models that are kept, by cell."""
+    models = {cell.cell_id: ModelFolder.of(store.cell(cell.cell_id)) for cell in plan.cells}
+    return {cell_id: model.path for cell_id, model in models.items() if model.is_whole()}
 
 
 def finish_model(folder: CellFolder, config: Config) -> None:
@@ -122,12 +132,7 @@ def _rivals(config: Config, spec: CellSpec) -> Sequence[str]:
     """Other cells of its budget, as its sweep's plan has them; none of a cell that is trained by itself."""
     if config.sweep is None:
         return []
-    try:
-        planned = read_plan(Store.at(config.store).sweep_folder(config.sweep.name))
-    except FileNotFoundError:
-        return []
-    budgets = {one.budget for one in planned if one.cell_id == spec.cell_id}
-    return [one.cell_id for one in planned if one.budget in budgets and one.cell_id != spec.cell_id]
+    return budget_mates(Store.at(config.store).sweep_folder(config.sweep.name), spec.cell_id)[1]
 
 
 def _losses(cell_ids: Iterable[str], store: Store) -> list[float]:

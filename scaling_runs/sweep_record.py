@@ -50,6 +50,16 @@ def write_plan(
     write_json(folder / PLAN, [asdict(one) for one in planned])
 
 
+def budget_mates(folder: Path, cell_id: str) -> tuple[float | None, list[str]]:
+    """The budget of a cell in FLOPs, and the other cells that have it; none where no plan there has the cell."""
+    try:
+        planned = read_plan(folder)
+    except FileNotFoundError:
+        return None, []
+    budget = next((one.budget for one in planned if one.cell_id == cell_id), None)
+    return budget, [one.cell_id for one in planned if one.budget == budget and one.cell_id != cell_id]
+
+
 def read_plan(folder: Path) -> list[PlannedCell]:
     """FileNotFoundError where no sweep has been planned there."""
     return [PlannedCell(**one) for one in read_json(folder / PLAN)]

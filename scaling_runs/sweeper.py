@@ -71,13 +71,10 @@ def run_sweep(config: Config, launch: Launch, side_by_side: SideBySide = ONE_BY_
             say(audit.cost)
         train = Training(config, store, launch, side_by_side)
         plan = _train_planned(config, timed, store, train)
-        if rank() == 0 and not config.detach:
-            finish_models(config, plan, store)  # before an audit's cells compete
+        finish_models(config, plan, store)  # before an audit's cells compete
         if audit is not None:
             say("\nthe audit's cells")
             train(audit.timed)
-            if rank() == 0 and not config.detach:
-                drop_unfinished(audit.timed.plan.cells, store)
     if config.detach:
         say(
             f"submitted; python -m scaling_runs status {plan.name} store={config.store} says how it stands, and the "
@@ -89,6 +86,7 @@ def run_sweep(config: Config, launch: Launch, side_by_side: SideBySide = ONE_BY_
             remove_audit(folder)
             whole = conclude(config, plan, store, folder, time.monotonic() - started, train.launches)
             if audit is not None:
+                drop_unfinished(audit.timed.plan.cells, store)
                 rows = labelled(audit.audit, table_rows(audit.timed.plan, store))
                 write_text(folder / "audit.csv", to_csv(rows))
                 whole = conclude_audit(audit.audit, rows, folder) and whole

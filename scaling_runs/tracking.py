@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from scaling_runs.config import Config, TrackingConfig
-from scaling_runs.places import is_local, place
+from scaling_runs.places import is_local, names_in, place
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import Record
@@ -22,6 +23,7 @@ from scaling_runs.tracking_charts import charts
 
 SWEEP_FILES = ("fit.json", "isoflop.png", "summary.txt", "report.html")
 """Of a sweep's folder, beside its run table, as far as they are there."""
+NO_MODELS: Mapping[str, Path] = MappingProxyType({})
 LOSSES = ("train_loss", "val_loss_probe", "val_loss")
 OF_THE_ROW = ("lr", "mfu", "tokens", "tokens_per_s", "wall_s")
 """Names of a record that are the run table's too: as summary metrics they are the row's, not the last record's."""
@@ -76,12 +78,18 @@ def track_cell(config: Config, spec: CellSpec, runtime: Runtime) -> Iterator[Tra
     run.finish()
 
 
-def track_sweep(config: Config, folder: Path, cells: Sequence[str], summary: Mapping[str, Any]) -> None:
+def track_sweep(
+    config: Config,
+    folder: Path,
+    cells: Sequence[str],
+    summary: Mapping[str, Any],
+    models: Mapping[str, Path] = NO_MODELS,
+) -> None:
     """One run a plan, whatever is tried again: the run table, the fit, pictures, charts to look into.
 
     folder: that of the sweep, or the local one that stands for it. cells: ids of the plan's. The table and the fit are
     artifacts under names of their own, of which W&B makes a new version where they have changed. summary: of the fit,
-    empty where there is none.
+    empty where there is none. models: folders to upload too, by cell.
     """
     if config.tracking.mode == "off":
         return
@@ -91,6 +99,7 @@ def track_sweep(config: Config, folder: Path, cells: Sequence[str], summary: Map
         config, id=f"{group}-{of_plan}", name=f"{group} (sweep)", job_type="sweep", tags=[], settings={}
     )
     run.attach(group, folder, summary)
+    run.attach_models(group, models)
     run.finish()
 
 
@@ -210,6 +219,19 @@ class _Run:
                 artifact = wandb.Artifact(f"{group}-{name}", type=kind, metadata=dict(summary))
                 for path in of_it:
                     artifact.add_file(str(path))
+                self.run.log_artifact(artifact)
+
+    def attach_models(self, group: str, models: Mapping[str, Path]) -> None:
+        if self.run is None:
+            return
+        with self._guard("attach the models"):
+            import wandb
+
+            for cell_id, folder in models.items():
+                artifact = wandb.Artifact(f"{group}-{cell_id}", type="model", metadata={"cell": cell_id})
+                for name in sorted(names_in(folder)):
+                    with artifact.new_file(name, mode="wb") as copy, (folder / name).open("rb") as source:
+                        shutil.copyfileobj(source, copy)
                 self.run.log_artifact(artifact)
 
     def finish(self, exit_code: int = 0) -> None:

@@ -198,6 +198,17 @@ def test_a_model_that_is_whole_stays_whatever_other_sweeps_keep(text: RealText, 
     assert with_weights(store, cells) == [True, True]
 
 
+def test_weights_of_cells_that_are_no_part_of_the_plan_go(text: RealText, tmp_path: Path) -> None:
+    """Truth: an audit's cell is trained with the sweep's options, and its plan's models are whole by then."""
+    cells = cells_of(text, 1e9, 3, 10)
+    config, store = asked(tmp_path, text, "all"), begin(tmp_path, cells)
+    train(store, cells, config)
+    finish_models(config, planned(cells[:1]), store)
+    drop_unfinished(cells, store)
+    assert with_weights(store, cells) == [True, False]
+    assert not ModelFolder.of(store.cell(cells[1].cell_id)).path.exists()
+
+
 def test_a_tokeniser_that_was_trained_on_the_corpus_goes_with_the_model(
     text: RealText, tmp_path: Path
 ) -> None:

@@ -16,16 +16,19 @@ from typing import Any
 import pytest
 from wandb.proto import wandb_internal_pb2
 
+from fit.errors import UserError
 from fit.isoflop import IsoflopFit, fit_isoflop
 from fit.report.html.page import write_report
 from fit.result import write_fit
 from fit.table import load_runs
 from scaling_runs import tracking
+from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.job import run_cell
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellFolder, Record, Store
+from scaling_runs.sweep_record import write_plan
 from scaling_runs.tracking import sync_command, track_cell, track_sweep, wandb_folder
 from tests.configs import config_of
 from tests.fit.sources.wandb_server import Recorded, node, serving
@@ -281,6 +284,43 @@ def test_a_sweeps_runs_are_read_back_as_the_run_table(
         assert ours is not None
         assert theirs is not None
         assert ours.exponent == pytest.approx(theirs.exponent, rel=1e-9)
+
+
+def test_a_cell_of_a_sweep_has_its_nominal_budget_as_the_table_has_it(text: RealText, tmp_path: Path) -> None:
+    """Truth: the plan's budget, which is not what whole steps spend."""
+    config, spec = offline(tmp_path, *text.options), spec_for(text.corpus, steps=5)
+    store = Store(tmp_path)
+    write_plan(store.sweep_folder("isoflop_tiny"), [Cell(spec, 1.25e9, 1.0)], {spec.cell_id: 1.0})
+    run_cell(store.add(spec), config)
+    (logged,) = logged_runs(config)
+    assert logged.summary["budget"] == 1.25e9
+    assert logged.summary["flops"] == spec.flops != 1.25e9
+
+
+def test_kept_models_are_artifacts_where_that_is_asked_for(
+    concluded: tuple[Config, Path, IsoflopFit], tmp_path: Path
+) -> None:
+    """Truth: the names and sizes of the folder's files."""
+    _, folder, _ = concluded
+    model = tmp_path / "cells" / "abc" / "model"
+    model.mkdir(parents=True)
+    (model / "model.safetensors").write_bytes(b"weights")
+    (model / "config.json").write_text("{}")
+    config = offline(tmp_path / "own", "tracking.log_models=true", "keep_models=best")
+    track_sweep(config, folder, ["abc"], {}, {"abc": model})
+    (logged,) = logged_runs(config)
+    assert logged.artifacts["isoflop_tiny-abc"].type == "model"
+    assert logged.files("isoflop_tiny-abc") == {"model.safetensors", "config.json"}
+    sizes = {item.path: item.size for item in logged.artifacts["isoflop_tiny-abc"].manifest.contents}
+    assert sizes == {"model.safetensors": 7, "config.json": 2}
+
+
+@pytest.mark.parametrize("lacking", [["sweep=isoflop_tiny"], ["budget=1e9", "keep_models=all"]])
+def test_models_that_nobody_keeps_cannot_be_uploaded(lacking: list[str]) -> None:
+    with pytest.raises(
+        UserError, match=r"tracking\.log_models=true uploads the models that a sweep keeps; give"
+    ):
+        config_of("tracking.log_models=true", *lacking)
 
 
 def test_a_cell_that_is_tried_again_has_one_run(spec: CellSpec, tmp_path: Path) -> None:
