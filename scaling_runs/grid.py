@@ -18,6 +18,8 @@ MAX_PARAMS = 1e14
 MIN_BUDGET_RATIO = 1.01
 """Budgets closer than this are one budget: whole steps move a cell by as much."""
 PLANNERS = ("grid", "adaptive")
+LEAST_TARGET = 1e6
+"""FLOPs, of a run of any use: a model of a thousand params on a hundred tokens."""
 ADAPTIVE_OPTIONS = ("max_flops", "exponent_width", "target_within", "round_cells")
 EXPONENT_WIDTH = 0.02
 TARGET_WITHIN = 1.25
@@ -124,6 +126,10 @@ class SweepConfig:
             raise UserError(f"sweep.planner is '{self.planner}'; choose one of {', '.join(PLANNERS)}")
         if self.target is not None:
             require_positive("sweep", target=self.target)
+            if self.target < LEAST_TARGET:
+                raise UserError(
+                    f"sweep.target is {self.target:g} FLOPs; it must be at least {LEAST_TARGET:.0e}, such as 1e20"
+                )
         if not 0 < self.target_share <= 1:
             raise UserError(
                 f"sweep.target_share is {self.target_share}; it must be above 0 and at most 1, such as 0.03"

@@ -33,6 +33,7 @@ from tests.scaling_runs.test_config import a_sweep
             "sweep.target_within is 1; it must be above 1",
         ),
         ({"target": 0.0}, "sweep.target is 0.0; it must be a positive number"),
+        ({"target": 1e-300}, "sweep.target is 1e-300 FLOPs; it must be at least 1e+06"),
         ({"target_share": 0.0}, "sweep.target_share is 0.0"),
         ({"target_share": 1.5}, "sweep.target_share is 1.5; it must be above 0 and at most 1"),
         ({"budgets": []}, "sweep.budgets is empty"),
