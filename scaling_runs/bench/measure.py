@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
@@ -53,18 +54,29 @@ def _started(task: Task, devices: int) -> Iterator[list[Worker]]:
         context.set_forkserver_preload([work.__module__])
     workers: list[Worker] = []
     try:
-        for index in range(devices):
-            mine, its = context.Pipe()
-            process = context.Process(target=work, args=(task, index, its), daemon=True)
-            process.start()
-            its.close()
-            workers.append((process, mine))
+        with _deaf_to_ctrl_c():
+            for index in range(devices):
+                mine, its = context.Pipe()
+                process = context.Process(target=work, args=(task, index, its), daemon=True)
+                process.start()
+                its.close()
+                workers.append((process, mine))
         yield workers
     finally:
         for process, pipe in workers:
             pipe.close()
             process.terminate()
             process.join()
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are started in the body never hear a terminal's Ctrl-C, which is this one's to heed, after it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _next(worker: Worker, kind: type[Any]) -> Any:

@@ -6,7 +6,6 @@ Everything heavy is imported here, once, in the server from which these processe
 from __future__ import annotations
 
 import re
-import signal
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -59,11 +58,7 @@ class Failed:
 
 
 def work(task: Task, index: int, pipe: Connection) -> None:
-    """Tell READY, wait for GO, then tell a Timed and a Rest; a Failed where that can't be.
-
-    Ctrl-C is for whoever started it, and ends it.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Tell READY, wait for GO, then tell a Timed and a Rest; a Failed where that can't be."""
     try:
         _work(task, index, pipe)
     except (BrokenPipeError, EOFError):  # nobody listens any more

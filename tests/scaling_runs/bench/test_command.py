@@ -6,11 +6,13 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from scaling_runs.bench import measure
 from scaling_runs.bench.profile import Profile, read_profile, write_profile
 from scaling_runs.hardware import workers
 from tests.configs import ROOT
@@ -101,3 +103,13 @@ def test_interrupted_it_keeps_what_it_has_and_says_so(measured: Bench, tmp_path:
     kept = read_profile(path)
     assert {row.setting for row in measured.profile.rows} <= {row.setting for row in kept.rows}
     assert json.loads(before)["rows"] != json.loads(path.read_text())["rows"]
+
+
+def test_its_processes_never_hear_ctrl_c_not_even_as_they_begin() -> None:
+    """Truth: what a process that is started so blocks, and that this one blocks no more than before."""
+    blocked = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with measure._deaf_to_ctrl_c():
+        said = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True)
+    assert said.stdout == "True\n"
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
