@@ -83,7 +83,7 @@ def estimate_plan(plan: Plan, config: Config, side_by_side: SideBySide) -> Estim
     cell_s = {cell.cell_id: seconds_a_cell(cell) for cell in plan.cells}
     precisions = " and ".join(sorted({cell.spec.precision for cell in plan.cells}))
     basis = f"a trial on this machine in {precisions}{seconds_a_cell.of_profile}"
-    return _timed(plan, cell_s, at_once, side_by_side, basis, seconds_a_cell.profile)
+    return _timed(plan, cell_s, at_once, side_by_side, basis, seconds_a_cell.start_s)
 
 
 def _at_once(plan: Plan, side_by_side: SideBySide, devices: int) -> int:
@@ -100,16 +100,16 @@ def _timed(
     at_once: int,
     side_by_side: SideBySide,
     basis: str,
-    profile: Profile | None,
+    start_s: float,
 ) -> Estimate:
-    """The whole of a plan on one machine, or as jobs of a queue of its like."""
+    """The whole of a plan on one machine, or as jobs of a queue of its like. start_s: beside its cells."""
     if not side_by_side.here:
         job_s = sorted((sum(cell_s[spec.cell_id] for spec in job) for job in _jobs(plan)), reverse=True)
         basis += f", {number(at_once, 'job')} side by side"
         return Estimate(cell_s, ends_s(job_s, at_once), at_once, basis)
     total_s = max(sum(cell_s.values()) / at_once, max(cell_s.values(), default=0.0))
-    if side_by_side != ONE_BY_ONE and cell_s and profile is not None and profile.start_s is not None:
-        total_s += profile.start_s
+    if side_by_side != ONE_BY_ONE and cell_s:
+        total_s += start_s
     return Estimate(cell_s, total_s, at_once, f"{basis}, {at_once} side by side")
 
 
@@ -129,7 +129,7 @@ def _on_profiled_cpu(plan: Plan, config: Config, side_by_side: SideBySide, profi
         for cell in plan.cells
     }
     basis = f"the profile of {profile.machine}{_beyond([one.beyond for one in told.values()])}"
-    return _timed(plan, cell_s, at_once, side_by_side, basis, profile)
+    return _timed(plan, cell_s, at_once, side_by_side, basis, profile.start_s or 0.0)
 
 
 def _beyond(of_cells: Sequence[frozenset[str]]) -> str:

@@ -21,6 +21,9 @@ from scaling_runs.trial_cache import TrialCache, machine_digest
 
 TRIALS = "trials.json"
 """In the folder of prepared data."""
+START_S, BESIDE_S = 3.6, 0.37
+"""What the bench found of a sweep and of a cell beside their steps on two cores of a Zen 5 (docs/hardware.md): taken
+where this machine has no profile that says its own."""
 TRIAL_MAX_STEP_FLOPS = 3e10
 """Larger steps would make a dry run slow; they are estimated from the profile, or the peak."""
 
@@ -54,8 +57,15 @@ class Trials:
         self.profile, self.of_profile = own_profile(cache_dir)
 
     def __call__(self, cell: Cell) -> float:
-        """Seconds of the cell beside others, its start included where the machine has a profile."""
-        return self.steps_s(cell) + (self.profile.beside_s or 0.0 if self.profile else 0.0)
+        """Seconds of the cell beside others, its start included."""
+        own = None if self.profile is None else self.profile.beside_s
+        return self.steps_s(cell) + (BESIDE_S if own is None else own)
+
+    @property
+    def start_s(self) -> float:
+        """Seconds of a sweep beside its cells."""
+        own = None if self.profile is None else self.profile.start_s
+        return START_S if own is None else own
 
     def steps_s(self, cell: Cell) -> float:
         """Of its steps and evaluations."""
