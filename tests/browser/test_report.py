@@ -148,6 +148,8 @@ def test_the_command_that_the_panel_shows_prints_the_panels_numbers(
         assert f"  loss    {str(shown('loss')).removesuffix(' nats a token')}" in said.out
     if name != "free":
         assert f"    {shown('choice')}" in said.out
+    if name in ("scarce data", "fixed params"):
+        assert f": wastes {shown('regret')}" in said.out
 
 
 def test_numbers_are_written_as_the_text_report_writes_them(open_page: Open, report_file: Path) -> None:
@@ -201,11 +203,13 @@ def test_all_of_the_panel_is_reached_and_moved_by_the_keyboard(open_page: Open, 
     assert "copy" in reached
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_bars_a_reader_with_a_handicap(open_page: Open, report_file: Path, scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("dark", 390)])
+def test_nothing_bars_a_reader_with_a_handicap(
+    open_page: Open, report_file: Path, scheme: str, width: int
+) -> None:
     """Truth: axe-core's rules, contrast among them."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    results = axe.Axe().run(open_page(report_file, scheme=scheme).page)
+    results = axe.Axe().run(open_page(report_file, width, scheme=scheme).page)
     assert results.violations_count == 0, results.generate_report()
 
 

@@ -57,7 +57,7 @@ def report(
     panel = panel_data([(fit_json, law), *published_laws()], top)
     named = {
         name: getattr(tables, name)(fit)
-        for name in ("optima", "laws", "causes", "approaches", "conventions", "cost")
+        for name in ("optima", "laws", "runs", "causes", "approaches", "conventions", "cost")
     }
     return page(
         "report.html.j2",

@@ -14,6 +14,8 @@ from fit.report.summary import CAUSES, KINDS, UNNAMED, budget_status, how_correc
 from fit.report.verdict import SYMBOL
 from fit.valley import AXES
 
+MOST_RUNS = 500
+
 
 @dataclass(frozen=True)
 class Table:
@@ -123,6 +125,25 @@ def conventions(fit: IsoflopFit) -> Table | None:
             rows.append((*named, *numbers))
     header = ("optimum", "params", "FLOPs", "A", "α", "α corrected", "95%")
     return Table("Ways of counting move α", header, tuple(rows)) if rows else None
+
+
+def runs(fit: IsoflopFit) -> Table:
+    """Every run that is drawn, what the charts say of it at a touch; the first MOST_RUNS of them."""
+    table = fit.table
+    rows = tuple(
+        (
+            str(table.run_id[i]),
+            f"{table.budget[i]:.3g}",
+            short(float(table.params[i])),
+            short(float(table.tokens[i])),
+            f"{table.loss[i]:.4f}",
+        )
+        for i in range(min(len(table), MOST_RUNS))
+    )
+    notes = () if len(table) <= MOST_RUNS else (f"and {len(table) - MOST_RUNS:,} more, in the run table",)
+    return Table(
+        "Runs of the charts", ("run", "budget, FLOPs", "params", "tokens", "loss, nats"), rows, notes
+    )
 
 
 def cost(fit: IsoflopFit) -> Table:

@@ -101,6 +101,9 @@ def test_each_run_is_in_each_valley_and_no_curve_is_drawn_without_curves(fitted:
     points = [one for one in charts["valleys-params"]["data"] if one["mode"] == "markers"]
     runs = [x for trace in points if trace.get("showlegend", True) for x in trace["x"]]
     assert sorted(runs) == sorted(fitted.table.params.tolist())
+    text = Page(report(fitted)).text
+    for run_id, budget in zip(fitted.table.run_id, fitted.table.budget, strict=True):
+        assert f"{run_id} {budget:.3g} " in text
     along = np.array([1e17, 1e18])
     curve = Curve("run 1", 1e7, along, along / 6e7, np.array([4.0, 3.0]))
     (drawn,) = Page(report(fitted, [curve])).data["charts"]["curves"]["data"]
