@@ -1,4 +1,5 @@
 # make run     the experiment, from nothing: an environment, then python launch.py sweep=isoflop_small
+# make env     the environment alone
 # make test    the environment, then the tests
 # make lint    the environment, then format, lint, types and import contracts
 # make cluster the environment and what clusters need, then the tests on Slurm (as root on Debian), Ray and an S3 server
@@ -14,10 +15,12 @@ CLUSTER_READY := .venv/.made-for-clusters
 DOCS_READY := .venv/.made-for-docs
 BROWSER_READY := .venv/.made-for-browser
 
-.PHONY: run test cluster browser docs lint smoke lock
+.PHONY: run env test cluster browser docs lint smoke lock
 
 run: $(READY)
 	$(BIN)/python launch.py sweep=isoflop_small
+
+env: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/models tests/fit tests/scaling_runs
