@@ -30,12 +30,15 @@ MAX_BETWEEN_SAVES_S = 900.0
 class DamagedCheckpoint(UserError):
     """A file that is no checkpoint of this model: a disk's fault or a hand's, for none is written in part."""
 
-    def __init__(self, path: Path, error: Exception) -> None:
+    def __init__(self, path: Path, kind: str) -> None:
         super().__init__(
-            f"{path} is damaged ({type(error).__name__}); remove it and run the same command again, which trains the "
+            f"{path} is damaged ({kind}); remove it and run the same command again, which trains the "
             f"cell from its start"
         )
-        self.path = path
+        self.path, self.kind = path, kind
+
+    def __reduce__(self) -> tuple[type[DamagedCheckpoint], tuple[Path, str]]:
+        return DamagedCheckpoint, (self.path, self.kind)  # a worker sends it home
 
 
 @dataclass
@@ -117,7 +120,7 @@ def load_checkpoint(
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # what pickle, zip and torch raise at bytes of chance has no common name
-            raise DamagedCheckpoint(path, error) from error
+            raise DamagedCheckpoint(path, type(error).__name__) from error
 
 
 def _restored(file: Path, model: torch.nn.Module, optimizers: Sequence[Optimizer]) -> Progress:

@@ -19,7 +19,7 @@ def valley_points(frame: pd.DataFrame, axis: str) -> dict[str, tuple[list[float]
     """By budget, (log10 of the sizes, losses) of its finished runs, by size."""
     finished = frame[frame["loss"].notna()].sort_values(axis)
     return {
-        f"{budget:.3g} FLOPs": ([math.log10(size) for size in runs[axis]], runs["loss"].tolist())
+        f"{budget:.6g} FLOPs": ([math.log10(size) for size in runs[axis]], runs["loss"].tolist())
         for budget, runs in finished.groupby("budget")
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -30,7 +30,8 @@ def measure(setting: Setting, task: Task, meter: EnergyMeter) -> Row:
             _next(worker, str)
         joules_so_far = meter.begin()
         for _, pipe in workers:
-            pipe.send(GO)
+            with suppress(BrokenPipeError):  # what it died of is told by the next line that it owes
+                pipe.send(GO)
         timed = [_next(worker, Timed) for worker in workers]
         joules = joules_so_far()
         rest = [_next(worker, Rest) for worker in workers]
@@ -86,7 +87,7 @@ def _next(worker: Worker, kind: type[Any]) -> Any:
         raise NotMeasured(f"no answer in {PATIENCE_S:.0f} s")
     try:
         told = pipe.recv() if pipe.poll() else None
-    except EOFError:
+    except (EOFError, ConnectionResetError):
         told = None
     if isinstance(told, Failed):
         raise NotMeasured(told.reason)

@@ -56,9 +56,13 @@ def of_transformers(tokenizer: Any, name: str) -> Tokenizer:
     def encode(documents: list[bytes]) -> list[np.ndarray]:
         # a tokeniser takes text: what is no UTF-8 becomes U+FFFD here, and here only
         texts = [document.decode(errors="replace") for document in documents]
-        rows = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)[
-            "input_ids"
-        ]
+        rows = tokenizer(
+            texts,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            verbose=False,
+        )["input_ids"]
         return [np.asarray([*ids, separator], dtype=np.int64) for ids in rows]
 
     vocabulary = tokenizer.get_vocab()

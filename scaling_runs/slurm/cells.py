@@ -14,15 +14,18 @@ from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 
+from fit.errors import UserError
 from scaling_runs.config import Config
 from scaling_runs.report import say
 from scaling_runs.slurm.options import SlurmOptions
 from scaling_runs.slurm.queue import ends_of, jobs_of, require_slurm
-from scaling_runs.slurm.record import LOGS, Job
+from scaling_runs.slurm.record import Job
 from scaling_runs.slurm.stuck import stuck_lines
 from scaling_runs.slurm.submission import LOOK_EVERY_S, Submitter
 from scaling_runs.store import Store
 
+ASK_AGAIN_S, PATIENCE_S = 30.0, 3600.0
+"""Of a Slurm that does not say which jobs it has, while a sweep only waits."""
 LAUNCH = Path(__file__).parents[2] / "launch.py"
 OF_THE_LAUNCHER = ("hydra/launcher=", "hydra.launcher.", "detach=")
 """Options that a job, which trains by itself, would not understand."""
@@ -65,7 +68,7 @@ class SlurmCells:
         if reason is None:
             how = f" ({state})" if state else ""
             raise RuntimeError(
-                f"Slurm has ended the job of cell {cell_id}{how}; its log is in {self.submitter.folder / LOGS}"
+                f"Slurm has ended the job of cell {cell_id}{how}; its log is in {self.submitter.logs}"
             )
         return JobReturn(status=JobStatus.FAILED, _return_value=RuntimeError(reason))
 
@@ -85,8 +88,20 @@ def _wait(jobs: Sequence[Job]) -> None:
     arrays = {job.array for job in jobs}
     waited_for = {job.key for job in jobs}
     told: set[str] = set()
+    silent_since: float | None = None
     while True:
-        held = jobs_of(arrays)
+        try:
+            held = jobs_of(arrays)
+        except UserError as error:  # a controller that is started anew, or has too much to do
+            silent_since = silent_since or time.monotonic()
+            if time.monotonic() - silent_since > PATIENCE_S:
+                raise
+            if str(error) not in told:
+                say(f"warning: {error}; it is asked again for up to {PATIENCE_S / 60:.0f} minutes")
+                told.add(str(error))
+            time.sleep(ASK_AGAIN_S)
+            continue
+        silent_since = None
         alive = {key for key in waited_for if key in held and held[key].living}
         if not alive:
             return

@@ -7,11 +7,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from scaling_runs.files import read_json, write_json
+from scaling_runs.places import is_local
 from scaling_runs.slurm.queue import JobKey
 
 RECORD = "arrays.json"
 LOGS = "logs"
 """Folder of the jobs' output, below the sweep's."""
+HERE = Path("results")
+"""Where logs are kept of a sweep whose store is a URL, to which Slurm can't write."""
+
+
+def logs_of(folder: Path) -> Path:
+    """Of the sweep of this folder: always a folder, for Slurm itself writes there."""
+    return (folder if is_local(folder) else HERE / folder.name) / LOGS
 
 
 @dataclass(frozen=True)

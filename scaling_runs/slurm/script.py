@@ -123,5 +123,7 @@ def header(submission: Submission, threads: int, options: SlurmOptions) -> list[
         "qos": options.qos,
         "signal": f"B:USR2@{resources.warn_s}",
     }
-    lines = [f"#SBATCH --{key}={value}" for key, value in values.items() if value is not None]
+    lines = [
+        f"#SBATCH --{key}={shlex.quote(str(value))}" for key, value in values.items() if value is not None
+    ]
     return [*lines, "#SBATCH --requeue", *(f"#SBATCH {flag}" for flag in options.flags)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from fit.errors import UserError
 from scaling_runs.numbers import number
 from scaling_runs.slurm.queue import JobKey, QueuedJob, ends_of, jobs_of
-from scaling_runs.slurm.record import LOGS, Job, read_arrays
+from scaling_runs.slurm.record import Job, logs_of, read_arrays
 from scaling_runs.slurm.stuck import stuck_lines
 
 MOST_LINES = 20
@@ -85,7 +85,7 @@ def _told(left: list[Left], names: Mapping[str, str], folder: Path) -> list[str]
         job = f"{one.job.array}_{one.job.number}"
         how = f"ended: {one.state}" if one.state else "gone, and Slurm no longer says how"
         cells = "; ".join(names[cell_id] for cell_id in one.cells)
-        lines.append(f"  job {job} {how}; left {cells}; log {folder / LOGS / f'{job}.log'}")
+        lines.append(f"  job {job} {how}; left {cells}; log {logs_of(folder) / f'{job}.log'}")
     if len(left) > MOST_LINES:
         lines.append(f"  and {len(left) - MOST_LINES} more jobs that left cells")
     if left:

@@ -21,7 +21,7 @@ from scaling_runs.report import say
 from scaling_runs.slurm.lanes import Lane, lanes
 from scaling_runs.slurm.options import SlurmOptions
 from scaling_runs.slurm.queue import ANSWERS_WITHIN_S, JobKey, NoAnswer, array_named, living, submit
-from scaling_runs.slurm.record import LOGS, Array, Job, read_arrays, write_arrays
+from scaling_runs.slurm.record import Array, Job, logs_of, read_arrays, write_arrays
 from scaling_runs.slurm.resources import Resources, resources_of
 from scaling_runs.slurm.script import Command, Submission, script
 from scaling_runs.spec import CellSpec
@@ -46,6 +46,11 @@ class Submitter:
     @property
     def folder(self) -> Path:
         return self.store.sweep_folder(self.sweep)
+
+    @property
+    def logs(self) -> Path:
+        """Where Slurm writes what jobs print."""
+        return logs_of(self.folder)
 
     def jobs_of(self, commands: Commands) -> list[Job]:
         """The living jobs that have these cells; those that no job has are submitted first."""
@@ -147,12 +152,12 @@ class Submitter:
         before: Sequence[Array],
     ) -> Array:
         """Submit one array, recorded beside those `before` it."""
-        logs = self.folder / LOGS
+        logs = self.logs
         logs.mkdir(parents=True, exist_ok=True)
         array = Array(f"isoflop-{self.sweep}-{uuid.uuid4().hex[:8]}", cells, at_once, after, time.time())
         write_arrays(self.folder, [*before, array])
         runs = [[commands[cell_id] for cell_id in of_one] for of_one in cells]
-        log = str((logs / "%A_%a.log").resolve())
+        log = str(logs.resolve()).replace("%", "%%") + "/%A_%a.log"
         submission = Submission(array.name, log, runs, resources, at_once, after)
         try:
             array = replace(array, job_id=submit(script(submission, self.threads, self.options)))
@@ -164,10 +169,7 @@ class Submitter:
         write_arrays(self.folder, [*before, array])
         limit = f", {at_once} at once" if at_once is not None else ""
         limit += f", after {', '.join(map(str, after))}" if after else ""
-        say(
-            f"Slurm array {array.job_id}: {number(len(cells), 'job')} of {resources}{limit}; logs in "
-            f"{self.folder / LOGS}"
-        )
+        say(f"Slurm array {array.job_id}: {number(len(cells), 'job')} of {resources}{limit}; logs in {logs}")
         return array
 
 

@@ -89,7 +89,7 @@ def fitted() -> IsoflopFit:
 @pytest.fixture(scope="session")
 def report_file(fitted: IsoflopFit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With the fit's JSON beside it, where the panel's command looks for it."""
-    folder = tmp_path_factory.mktemp("report")
+    folder = tmp_path_factory.mktemp("lr1.0e-3.exp")
     write_fit(fitted, folder / "fit.json")
     extra = Extra("Of this sweep", "</pre><script>alert(1)</script>")
     write_report(fitted, folder / "report.html", _curves(fitted), [extra], str(folder / "fit.json"))

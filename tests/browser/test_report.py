@@ -170,6 +170,7 @@ def test_what_is_no_number_is_told_and_changes_nothing(open_page: Open, report_f
         ("flops", "banana"),
         ("flops", ""),
         ("flops", "-1e20"),
+        ("flops", "5,4e22"),
         ("params", "0"),
         ("params", "7 B's"),
     ):

@@ -1,5 +1,6 @@
 """Saved and restored, bit for bit."""
 
+import pickle
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ import torch
 
 from fit.errors import UserError
 from models.factory import build_model
-from scaling_runs.checkpoint import Progress, SaveClock, load_checkpoint, save_checkpoint
+from scaling_runs.checkpoint import DamagedCheckpoint, Progress, SaveClock, load_checkpoint, save_checkpoint
 from scaling_runs.optim import build_optimizers
 from scaling_runs.spec import CellSpec
 from tests.configs import ROOT
@@ -118,7 +119,7 @@ SHARING = """
 import resource, sys, torch, torch.distributed as dist
 from pathlib import Path
 from torch.distributed.fsdp import fully_shard
-from scaling_runs.checkpoint import Progress, load_checkpoint, save_checkpoint
+from scaling_runs.checkpoint import DamagedCheckpoint, Progress, load_checkpoint, save_checkpoint
 from scaling_runs.sharding import whole
 
 rank, folder = int(sys.argv[1]), Path(sys.argv[2])
@@ -188,3 +189,13 @@ def test_ranks_that_share_a_model_out_write_what_one_process_reads_and_hold_a_te
         grown, size = (int(word) for word in line.split())
         assert size > 2e8
         assert grown < 0.25 * size
+
+
+def test_a_worker_can_send_home_that_a_checkpoint_is_damaged(tmp_path: Path, spec: CellSpec) -> None:
+    """Truth: pickle, by which a worker's process sends what its cell raised."""
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(DamagedCheckpoint) as raised:
+        load_checkpoint(path, build_model(spec.shape, seq_len=32, seed=0, init_std=0.02), [])
+    sent = pickle.loads(pickle.dumps(raised.value))
+    assert (type(sent), str(sent), sent.path) == (DamagedCheckpoint, str(raised.value), path)

@@ -227,7 +227,7 @@ def test_valleys_and_law_are_charts_of_the_table_and_the_fit(
     valleys = json.loads((files / media["valleys_tokens_table"]["path"]).read_text())
     drawn = {(key, round(x, 9), y) for _, key, x, y in (_in_order(valleys, row) for row in valleys["data"])}
     assert drawn == {
-        (f"{budget:.3g} FLOPs", round(math.log10(tokens), 9), loss)
+        (f"{budget:.6g} FLOPs", round(math.log10(tokens), 9), loss)
         for budget, tokens, loss in zip(RUNS.budget, RUNS.tokens, RUNS.loss, strict=True)
     }
     law = json.loads((files / media["law_params_table"]["path"]).read_text())["data"]

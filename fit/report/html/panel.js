@@ -14,7 +14,8 @@ function showPanel(panel) {
 
   // A positive number as people write it (5e21, 300B, 1.5T); null where the field is empty, NaN where it is none
   function amount(name) {
-    const text = field(name).value.trim().replace(/[,_\s]/g, "");
+    // 1,000 or 1_000, but no decimal comma, which would be ten times as much or more
+    const text = field(name).value.trim().replace(/(\d)[,_\s](?=\d{3}(?!\d))/g, "$1");
     if (text === "") return null;
     const found = /^(\d+\.?\d*|\.\d+)(e[+-]?\d+)?([KMBT]?)$/i.exec(text);
     if (!found) return NaN;
@@ -155,15 +156,17 @@ function showPanel(panel) {
 
   function command(law, values) {
     const quoted = (text) => (/^[\w./:=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
-    const parts = ["python -m fit advise", "--law", quoted(law.option), "--flops", values.flops.toPrecision(6)];
+    const plain = (value) =>
+      value.toPrecision(6).replace(/(\.\d*?)0+(e|$)/, "$1$2").replace(/\.(e|$)/, "$1");
+    const parts = ["python -m fit advise", "--law", quoted(law.option), "--flops", plain(values.flops)];
     for (const [option, value] of [
       ["--max-tokens", values.uniqueTokens],
       ["--params", values.params],
       ["--inference-tokens", values.inferenceTokens],
     ]) {
-      if (value) parts.push(option, value.toPrecision(6));
+      if (value) parts.push(option, plain(value));
     }
-    return parts.map((part) => part.replace(/(\.\d*?)0+(e|$)/, "$1$2").replace(/\.(e|$)/, "$1")).join(" ");
+    return parts.join(" ");
   }
 
   function start() {

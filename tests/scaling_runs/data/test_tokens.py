@@ -106,3 +106,13 @@ def test_a_tokeniser_that_parts_nothing_or_is_none_is_one_sentence(tmp_path: Pat
     with pytest.raises(UserError, match=r"empty' can't be loaded .* data\.tokenizer=bytes") as caught:
         open_tokenizer(str(tmp_path / "empty"))
     assert "\n" not in str(caught.value)
+
+
+def test_the_separators_own_name_in_a_document_is_text() -> None:
+    """Truth: one separator, at the document's end: otherwise a text about tokenisers would be cut in pieces."""
+    from scaling_runs.data.bpe import END, train_bpe
+
+    tokenizer = train_bpe([b"a text about " + END.encode() + bytes(range(97, 123))] * 20, 260, "here")
+    (ids,) = tokenizer.encode([b"a" + END.encode() + b"b"])
+    assert list(ids).count(tokenizer.separator) == 1
+    assert ids[-1] == tokenizer.separator

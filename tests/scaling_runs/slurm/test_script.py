@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -60,6 +61,14 @@ def test_a_header_holds_what_was_asked_for_and_nothing_else() -> None:
         name in plain for name in ("gpus", "mem", "partition", "account", "qos", "%", "dependency")
     )
     assert "--signal=B:USR2@30" in plain
+
+
+def test_a_folder_whose_name_has_a_space_is_one_value() -> None:
+    """Truth: the shell's own reading of the line, which is sbatch's too."""
+    lines = header(submission(log="/home/me/my runs/%A_%a.log"), threads=1, options=PLAIN)
+    assert ["#SBATCH", "--output=/home/me/my runs/%A_%a.log"] in [
+        shlex.split(line, comments=False) for line in lines
+    ]
 
 
 @pytest.mark.parametrize(

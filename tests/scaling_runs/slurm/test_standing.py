@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scaling_runs.slurm.record import Array, write_arrays
+from scaling_runs.places import place
+from scaling_runs.slurm.record import Array, logs_of, write_arrays
 from scaling_runs.slurm.standing import slurm_lines
 from tests.scaling_runs.slurm.conftest import Notes
 
@@ -72,3 +73,10 @@ def test_a_machine_without_slurm_says_so(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert slurm_lines(folder, OPEN) == ["  Slurm was not asked: this machine has no squeue"]
     assert slurm_lines(tmp_path / "another", OPEN) == []
+
+
+def test_logs_lie_in_a_folder_where_the_store_is_a_url() -> None:
+    """Truth: Slurm itself opens a job's log."""
+    pytest.importorskip("upath", reason="universal_pathlib is optional")
+    assert logs_of(place("memory://bucket/results/sweep")) == Path("results/sweep/logs")
+    assert logs_of(Path("/shared/results/sweep")) == Path("/shared/results/sweep/logs")

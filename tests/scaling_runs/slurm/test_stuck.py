@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from fit.errors import UserError
 from scaling_runs.slurm import cells
 from scaling_runs.slurm.queue import QueuedJob
 from scaling_runs.slurm.record import Array, Job, write_arrays
@@ -84,3 +85,21 @@ def test_whoever_waits_is_told_once(
     assert told.startswith(
         "warning: 1 job (7_0) stays pending for PartitionConfig, which no waiting mends; scancel 7"
     )
+
+
+def test_a_slurm_that_does_not_answer_for_a_while_ends_no_waiting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Truth: a controller that is away at two looks, then one that no longer has the job."""
+    answers = iter([UserError("Slurm does not say"), UserError("Slurm does not say"), {}])
+
+    def ask(arrays: object) -> dict[tuple[int, int], QueuedJob]:
+        answer = next(answers)
+        if isinstance(answer, UserError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(cells, "jobs_of", ask)
+    monkeypatch.setattr(cells, "ASK_AGAIN_S", 0.0)
+    cells._wait([Job(7, 0, ("a",))])
+    assert capsys.readouterr().out == "warning: Slurm does not say; it is asked again for up to 60 minutes\n"
