@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from scaling_runs.data.batches import (
@@ -61,27 +62,24 @@ def open_batches(
     world_size: int,
 ) -> Iterator[BatchReader]:
     """A rank's rows of the batches from `step` on; `places` is where streams were read up to then."""
+    read = partial(
+        _of_one,
+        seq_len=seq_len,
+        batch_size=batch_size,
+        seed=seed,
+        step=step,
+        rank=rank,
+        world_size=world_size,
+    )
     if not corpus.parts:
-        with _of_one(corpus, seq_len, batch_size, seed, step, places, rank, world_size, None) as batches:
+        with read(corpus, places=places, mine=None) as batches:
             yield batches
         return
     shares = tuple(part.share for part in corpus.parts)
     rows = [Rows(shares, seed, number) for number in range(len(shares))]
     with ExitStack() as opened:
         readers = [
-            opened.enter_context(
-                _of_one(
-                    part.corpus,
-                    seq_len,
-                    batch_size,
-                    seed,
-                    step,
-                    places_of(number, places),
-                    rank,
-                    world_size,
-                    rows[number],
-                )
-            )
+            opened.enter_context(read(part.corpus, places=places_of(number, places), mine=rows[number]))
             for number, part in enumerate(corpus.parts)
         ]
         yield MixedBatches(readers, rows, batch_size, rank, world_size)
@@ -90,6 +88,7 @@ def open_batches(
 @contextmanager
 def _of_one(
     corpus: Corpus,
+    *,
     seq_len: int,
     batch_size: int,
     seed: int,

@@ -6,7 +6,7 @@ A trace may carry `meta: {"budget": i}`, by which the page colours it as the i-t
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,16 +50,12 @@ def run_trace(table: RunTable, flops: float, axis: Axis, place: int) -> dict[str
     """The runs of one budget, the `place`-th, as points that say which run they are."""
     chosen = np.flatnonzero(table.budget == flops)
     sizes = table.tokens if axis == "tokens" else table.params
-    return _points(sizes[chosen], table.loss[chosen], hovers(table, chosen), flops, place)
-
-
-def _points(x: np.ndarray, y: np.ndarray, texts: Sequence[str], flops: float, place: int) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "markers",
-        "x": x.tolist(),
-        "y": y.tolist(),
-        "text": list(texts),
+        "x": sizes[chosen].tolist(),
+        "y": table.loss[chosen].tolist(),
+        "text": [_hover(table, int(i)) for i in chosen],
         "hovertemplate": "%{text}<extra></extra>",
         "name": f"{flops:.3g}",
         "legendgroup": str(place),
@@ -68,13 +64,9 @@ def _points(x: np.ndarray, y: np.ndarray, texts: Sequence[str], flops: float, pl
     }
 
 
-def hovers(table: RunTable, chosen: Iterable[int]) -> list[str]:
-    """Of each of the `chosen` runs: its id, what it is, and how it was trained where the table says."""
-    return [_hover(table, int(i)) for i in chosen]
-
-
 def _hover(table: RunTable, i: int) -> str:
-    """plotly.js takes a few tags in it: what the table holds is escaped."""
+    """Of a run: its id, what it is, and how it was trained where the table says. plotly.js takes a few tags in it, so
+    what the table holds is escaped."""
     lines = [
         f"<b>{html.escape(str(table.run_id[i]))}</b>",
         f"{short(float(table.params[i]))} params, {short(float(table.tokens[i]))} tokens",
