@@ -4,8 +4,9 @@
     python benchmarks/sweep.py --sweep isoflop_tiny
 
 The plain way trains each cell from nothing, in a process of its own, one after another, at the speed of transformers'
-Trainer on one core or on all, whichever is faster. What it would take is reckoned from the start of such a process and
-a few steps of each shape and batch, for to run it all would take an hour; its evaluations are left out, in its favour.
+Trainer on one core or on all, in fp32 or in the sweep's own precision, whichever is faster. What it would take is
+reckoned from the start of such a process and a few steps of each shape and batch, for to run it all would take an hour;
+its evaluations are left out, in its favour.
 
 Ours is run, in a store of its own. Cores are busy by the system's own count, from the first cell's beginning to the
 last one's end; so nothing else may run on the machine.
@@ -32,6 +33,7 @@ from scaling_runs.hardware import available_cores  # noqa: E402
 from scaling_runs.plan import CorpusSize, Plan, plan_sweep  # noqa: E402
 from scaling_runs.spec import CellSpec  # noqa: E402
 from scaling_runs.store import Store  # noqa: E402
+from scaling_runs.sweep_record import read_plan  # noqa: E402
 from tests.configs import config_of  # noqa: E402
 
 LOOK_EVERY_S = 0.2
@@ -56,9 +58,11 @@ def main() -> None:
     options = _options()
     config = config_of(f"sweep={options.sweep}")
     corpus = prepare(config.data)
-    plan = plan_sweep(config, CorpusSize.of(corpus), "fp32")
     with tempfile.TemporaryDirectory() as folder:
-        ours = _run_ours(options.sweep, plan, Store(options.store or Path(folder)))
+        store = Store(options.store or Path(folder))
+        ours = _run_ours(options.sweep, store)
+        precision = store.cell(read_plan(store.sweep_folder(options.sweep))[0].cell_id).spec().precision
+        plan = plan_sweep(config, CorpusSize.of(corpus), precision)
         start_s, training_s = _plain(plan, corpus, Path(folder))
     plain_s = training_s + start_s * len(plan.cells)
     cores = available_cores()
@@ -66,7 +70,7 @@ def main() -> None:
     print(f"{'':>34} {'FLOPs':>9} {'wall':>8}  ours over it")
     plain = f"the plain way ({start_s:.1f} s a start)"
     print(f"{plain:>34} {plan.flops_without_trunks:>9.3g} {plain_s:>7.0f}s {ours.wall_s / plain_s:>13.2f}")
-    print(f"{'ours':>34} {plan.flops:>9.3g} {ours.wall_s:>7.0f}s {1:>13.2f}")
+    print(f"{f'ours, {precision}':>34} {plan.flops:>9.3g} {ours.wall_s:>7.0f}s {1:>13.2f}")
     print(
         f"cores busy from the first cell to the last: {ours.busy:.1%}; in steps of training: {ours.training:.1%}; "
         f"{ours.wall_s - ours.cells_s:.0f} s before and after"
@@ -75,7 +79,7 @@ def main() -> None:
     print(json.dumps({"benchmark": "sweep", "sweep": options.sweep, **result}))
 
 
-def _run_ours(sweep: str, plan: Plan, store: Store) -> Ours:
+def _run_ours(sweep: str, store: Store) -> Ours:
     command = [sys.executable, str(ROOT / "launch.py"), f"sweep={sweep}", f"store={store.root}"]
     begun = time.monotonic()
     looks: list[tuple[float, float, float]] = []
@@ -91,8 +95,8 @@ def _run_ours(sweep: str, plan: Plan, store: Store) -> Ours:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
     wall_s = time.monotonic() - begun
     (first_at, first_busy, first_all), (last_at, last_busy, last_all) = looks[0], looks[-1]
-    results = [store.cell(cell.cell_id).result() or {} for cell in plan.cells]
-    training_s = sum(result["wall_s"] for result in results)
+    results = [store.cell(cell.cell_id).result() for cell in read_plan(store.sweep_folder(sweep))]
+    training_s = sum(result["wall_s"] for result in results if result is not None)
     return Ours(
         wall_s=wall_s,
         cells_s=last_at - first_at,
@@ -111,13 +115,15 @@ def _core_seconds() -> tuple[float, float]:
 
 
 def _plain(plan: Plan, corpus: Corpus, folder: Path) -> tuple[float, float]:
-    """(seconds of a process's start, seconds of all cells' steps)."""
+    """(seconds of a process's start, seconds of all cells' steps), each shape in whichever way is the fastest."""
     step_s: dict[tuple[object, int], float] = {}
     starts = []
     for cell in plan.cells:
         key = (cell.spec.shape, cell.spec.recipe.batch_size)
         if key not in step_s:
-            timed = [_trainer_s(cell.spec, corpus, folder, threads) for threads in {1, available_cores()}]
+            specs = [replace(cell.spec, precision=precision) for precision in {"fp32", cell.spec.precision}]
+            ways = [(spec, threads) for spec in specs for threads in {1, available_cores()}]
+            timed = [_trainer_s(spec, corpus, folder, threads) for spec, threads in ways]
             step_s[key] = min(one_step_s for one_step_s, _ in timed)
             starts += [start_s for _, start_s in timed]
     training_s = sum(
