@@ -1,4 +1,4 @@
-"""Text of others, kept to its line."""
+"""Words of others, kept to their line, and numbers of things."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import unicodedata
 
 BREAKS = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Unicode's categories of what breaks a line, moves a cursor, turns the direction or can't be encoded."""
+
+
+def number(things: float, noun: str, shown: str = "g") -> str:
+    """1 cell, 2 cells; `shown` formats the number, and one that reads as 1 is one."""
+    text = f"{things:{shown}}"
+    return f"{text} {noun}{'s' * (text != '1')}"
 
 
 def one_line(text: str) -> str:

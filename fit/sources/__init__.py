@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ URL = re.compile(r"[a-z][a-z0-9+.-]*(::[^/]*)?://", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Which part of a remote source is read."""
+    """Which part of a source is read."""
 
     wandb_filter: Mapping[str, Any] | None = None
     """In the Mongo style of `wandb.Api().runs(filters=...)`; None for every run of the project."""
     split: str | None = None
     """Of a Hugging Face data set; None for `train`."""
+    where: Mapping[str, Sequence[str]] | None = None
+    """By column, values of which a row has to hold one; None for all rows."""
 
 
 def read_source(source: str | Path, options: SourceOptions | None = None) -> Rows:
@@ -33,9 +35,14 @@ def read_source(source: str | Path, options: SourceOptions | None = None) -> Row
     wandb:ENTITY/PROJECT, or hf:OWNER/DATASET[:CONFIG].
 
     UserError, in one sentence, where there is no such source, it can't be reached or it has no rows; and where an
-    option is for a source of another kind.
+    option is for a source of another kind, or leaves no row.
     """
-    text, options = local_name(source), options or SourceOptions()
+    options = options or SourceOptions()
+    rows = _all_rows(local_name(source), options)
+    return rows.chosen(options.where) if options.where else rows
+
+
+def _all_rows(text: str, options: SourceOptions) -> Rows:
     if options.wandb_filter is not None and not text.startswith(WANDB):
         raise UserError(
             f"--wandb-filter is for a source {WANDB}ENTITY/PROJECT, and '{text}' is none; leave it out"

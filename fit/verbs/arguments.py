@@ -99,6 +99,17 @@ def column_map(texts: Sequence[str], option: str = "--column") -> dict[str, str]
     return columns
 
 
+def chosen_values(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Values by column, of texts COLUMN=VALUE; a column may come several times. UserError for another form."""
+    values: dict[str, list[str]] = {}
+    for text in texts:
+        column, equals, value = text.partition("=")
+        if not equals or not column or not value:
+            raise UserError(f"--where {text} is not of the form COLUMN=VALUE, such as experiment=llama3")
+        values.setdefault(column, []).append(value)
+    return values
+
+
 def filters(text: str) -> dict[str, Any]:
     """A W&B filter, a JSON object. argparse turns the error into a sentence."""
     try:

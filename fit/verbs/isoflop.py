@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fit.errors import UserError
-from fit.verbs.arguments import column_map, filters, number, place, require_places
+from fit.verbs.arguments import chosen_values, column_map, filters, number, place, require_places
 
 
 def add(verbs: Any) -> None:
@@ -38,6 +38,14 @@ def add(verbs: Any) -> None:
         default=[],
         metavar="OURS=THEIRS",
         help="the same for the table of --curves, such as run_id=name",
+    )
+    verb.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="only rows that hold this value, by the table's own name of the column; may be repeated: of one column "
+        "any of the values, of several all",
     )
     verb.add_argument(
         "--wandb-filter",
@@ -95,6 +103,7 @@ def run(options: argparse.Namespace) -> None:
         if path is not None:
             require_format(option, path)
     columns = column_map(options.column)
+    where = chosen_values(options.where)
     curve_columns = column_map(options.curves_column, "--curves-column")
     if curve_columns and options.curves is None:
         raise UserError("--curves-column is given without --curves, whose columns it names; give both")
@@ -105,7 +114,7 @@ def run(options: argparse.Namespace) -> None:
     from fit.valley import ParabolaOptions
 
     parabola = ParabolaOptions(window=options.window, weights=options.weights, robust=options.robust)
-    table = load_runs(options.source, columns, SourceOptions(options.wandb_filter, options.split))
+    table = load_runs(options.source, columns, SourceOptions(options.wandb_filter, options.split, where))
     curves = () if options.curves is None else load_curves(options.curves, curve_columns)
     fit = fit_isoflop(table, predict=options.predict, options=parabola, curves=curves)
     if options.json is not None:
