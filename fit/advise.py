@@ -19,6 +19,8 @@ WASTING = (0.01, 0.05, 0.1)
 """Shares of wasted compute, of a law without a loss."""
 NEIGHBOURS = (0.5, 2.0)
 """Times the optimal params, at the same FLOPs."""
+OFF_BUDGET = 0.02
+"""Where the law's two optima cost more or less than the budget by so much, it is told."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ class Advice:
         params, tokens = self.tradeoff.params * times, self.tradeoff.tokens / times
         loss = self.tradeoff.loss(params, tokens)
         return Neighbour(times, params, tokens, loss, self.tradeoff.wasted(loss, self.flops))
+
+
+def on_budget(advice: Advice) -> bool:
+    """Whether 6ND of the law's own params and tokens is its budget, to 2%."""
+    return abs(FLOPS_PER_PARAM_TOKEN * advice.params * advice.tokens / advice.flops - 1) < OFF_BUDGET
 
 
 def advise(law: PlannerLaw, flops: float) -> Advice:

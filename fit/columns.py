@@ -292,4 +292,6 @@ def _listed(names: list[str]) -> str:
 
 def _shown(value: Any) -> str:
     text = one_line(str(value))[:MOST_CHARACTERS]
+    if text in ("nan", "None", "NaT", "<NA>"):
+        return "empty"
     return f"'{text}'" if isinstance(value, str) else text

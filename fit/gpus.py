@@ -72,7 +72,11 @@ def find_gpu(name: str, gpus: Mapping[str, Gpu], option: str = "--gpu") -> Gpu:
     if wanted in names:
         return names[wanted]
     near = list(dict.fromkeys(names[one].name for one in difflib.get_close_matches(wanted, names, 4)))
-    hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(gpus)}"
+    hint = (
+        f"did you mean {' or '.join(near)}? `python -m fit budget --list-gpus` has all"
+        if near
+        else f"choose one of {', '.join(gpus)}"
+    )
     raise UserError(f"{option} '{name}' is unknown; {hint}")
 
 

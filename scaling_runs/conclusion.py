@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,8 @@ def conclude(
         if all(store.cell(cell.cell_id).finished() for cell in trunk):
             store.trunk(trunk[0].spec).keep_last()
     try:
-        fit = fit_isoflop(load_runs(table), predict=_targets(config))
+        runs = replace(load_runs(table), source=str(home / table.name))
+        fit = fit_isoflop(runs, predict=_targets(config))
     except UserError as error:
         say(f"\nno fit: {error}")
         for stale in (fit_json, figure, report, page):
@@ -79,6 +80,7 @@ def conclude(
             _curves(folder),
             [Extra("Of this sweep", "\n\n".join(beside))],
             str(home / fit_json.name),
+            plan.name,
         )
         say("\n" + text)
         summary = _headline(fit, plan)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fit.advise import WASTING, WITHIN, Advice, Neighbour, widening
+from fit.advise import WASTING, WITHIN, Advice, Neighbour, on_budget, widening
 from fit.constraints import Choice, Constraints, best_choice
 from fit.laws import AxisLaw
 from fit.report.numbers import interval, short, short_interval
 from fit.shape import Build
 from fit.statistics import Interval
-from fit.tradeoff import Tradeoff
+from fit.text import number
+from fit.tradeoff import FLOPS_PER_PARAM_TOKEN, Tradeoff
 
 OFF_RUNG = 1.25
 """A rung further than this from the size that was asked for is told."""
@@ -74,8 +75,8 @@ def cautions(advice: Advice) -> list[str]:
         found.append(
             f"this law counts FLOPs as '{convention}', not by 6ND, which for small models is another cost"
         )
-    product = 6 * advice.params * advice.tokens / advice.flops
-    if not 0.98 < product < 1.02:
+    if not on_budget(advice):
+        product = FLOPS_PER_PARAM_TOKEN * advice.params * advice.tokens / advice.flops
         found.append(
             f"6ND of the law's own params and tokens is {product:.2f}x the budget; losses and waste "
             f"are of both scaled to it"
@@ -209,8 +210,8 @@ def _build(build: Build) -> list[str]:
     lines = [
         f"To build, on the ladder {sizes.name}",
         (
-            f"  {shape.name}: {shape.depth} layers of width {shape.width:,}, {shape.heads} heads, {shape.kv_heads} "
-            f"key-value heads, MLP {shape.mlp_width:,}, vocabulary {shape.vocab_size:,}"
+            f"  {shape.name}: {number(shape.depth, 'layer')} of width {shape.width:,}, {number(shape.heads, 'head')}, "
+            f"{number(shape.kv_heads, 'key-value head')}, MLP {shape.mlp_width:,}, vocabulary {shape.vocab_size:,}"
         ),
         f"  {build.all_params:,} params{counted}",
         (

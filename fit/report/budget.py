@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from fit.budget import HOURS_A_DAY, Budget
 from fit.gpus import PRECISIONS, Gpu
+from fit.text import number
 
 
 def render_budget(budget: Budget) -> str:
@@ -28,16 +29,19 @@ def _headline(budget: Budget) -> str:
     assert machine is not None
     assert budget.gpu_hours is not None
     if budget.gpus is None:
-        return f"{budget.flops:.3g} FLOPs: {budget.gpu_hours:,.0f} GPU-hours at {machine.how}"
+        return f"{budget.flops:.3g} FLOPs: {number(budget.gpu_hours, 'GPU-hour', ',.0f')} at {machine.how}"
     hours = budget.gpu_hours / budget.gpus
-    return f"{budget.flops:.3g} FLOPs: {budget.gpus:g} GPUs at {machine.how} each for {hours:,.4g} hours"
+    return (
+        f"{budget.flops:.3g} FLOPs: {number(budget.gpus, 'GPU')} at {machine.how} each for "
+        f"{number(hours, 'hour', ',.4g')}"
+    )
 
 
 def _days(budget: Budget) -> str:
     if budget.days is None or budget.gpus is None:
         return "; days with --gpus"
-    rate = "" if budget.hours_a_day == HOURS_A_DAY else f" of {budget.hours_a_day:g} hours"
-    return f", {budget.days:,.3g} days{rate} on {budget.gpus:g}"
+    rate = "" if budget.hours_a_day == HOURS_A_DAY else f" of {number(budget.hours_a_day, 'hour')}"
+    return f", {number(budget.days, 'day', ',.3g')}{rate} on {budget.gpus:g}"
 
 
 def _money(budget: Budget) -> str:

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fit.advise import advise
+from fit.advise import advise, on_budget
 from fit.isoflop import IsoflopFit
 from fit.laws import PlannerLaw
 from fit.losslaw import LEAST_FOR_FLOOR
 from fit.powerlaw import PowerLaw
 from fit.references import LLAMA3
 from fit.report.numbers import interval, short, short_interval
+from fit.text import number
 from fit.valley import AXES, Axis
 
 KNOWN = 1.5
@@ -44,6 +45,11 @@ def headline(fit: IsoflopFit, law: PlannerLaw) -> tuple[str, str]:
     advice = advise(law, top)
     half, twice = (f"{one.wasted:.0%}" for one in advice.neighbours())
     wasted = f"{half} of the compute" if half == twice else f"{half} or {twice} of the compute"
+    size = (
+        "that size"
+        if on_budget(advice)
+        else f"the {short(advice.tradeoff.params)} params of that balance at 6ND = C"
+    )
     loss = advice.loss
     reached = "" if loss is None else f" for a loss of {loss.value:.4g} nats a token"
     return (
@@ -53,7 +59,7 @@ def headline(fit: IsoflopFit, law: PlannerLaw) -> tuple[str, str]:
         ),
         (
             f"At {top:.3g} FLOPs that is {short(advice.params)} params on {short(advice.tokens)} tokens{reached}; half "
-            f"or twice that size would waste {wasted}."
+            f"or twice {size} would waste {wasted}."
         ),
     )
 
@@ -140,7 +146,11 @@ def _unsure(fit: IsoflopFit, law: PowerLaw) -> Iterator[str]:
         yield "how sure α is: no run and no budget is to spare"
         return
     if len(law.flops) < FEW_BUDGETS:
-        many = "the noise inside each" if len(law.flops) == 2 else f"{len(law.flops) - 2} degrees of freedom"
+        many = (
+            "the noise inside each"
+            if len(law.flops) == 2
+            else (number(len(law.flops) - 2, "degree") + " of freedom")
+        )
         yield f"much from {len(law.flops)} budgets: the intervals rest on {many}"
     where = "inside" if _inside(LLAMA3.tokens_exponent, law) else "outside"
     yield (

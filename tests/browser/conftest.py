@@ -92,7 +92,7 @@ def report_file(fitted: IsoflopFit, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("lr1.0e-3.exp")
     write_fit(fitted, folder / "fit.json")
     extra = Extra("Of this sweep", "</pre><script>alert(1)</script>")
-    write_report(fitted, folder / "report.html", _curves(fitted), [extra], str(folder / "fit.json"))
+    write_report(fitted, folder / "report.html", _curves(fitted), [extra], str(folder / "fit.json"), HOSTILE)
     return folder / "report.html"
 
 

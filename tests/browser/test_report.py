@@ -15,6 +15,7 @@ from fit.advise import advise
 from fit.constraints import Constraints, best_choice
 from fit.isoflop import IsoflopFit
 from fit.laws import load_law
+from fit.report.advice import cautions
 from fit.report.numbers import short
 from tests.browser.conftest import HOSTILE, Open, Opened
 from tests.fit.conftest import Run
@@ -103,6 +104,7 @@ def test_the_panel_computes_what_advise_does(open_page: Open, report_file: Path,
             for ours, theirs in ((wanted.tokens_ci95, "tokensCi95"), (wanted.params_ci95, "paramsCi95")):
                 assert got[theirs] is None if ours is None else close(ours, tuple(got[theirs])), here
             assert got["loss"] is None if wanted.loss is None else close(wanted.loss.value, got["loss"]), here
+            assert got["cautions"] == cautions(wanted), here
             beyond = got["decadesBeyond"]
             assert (
                 math.isnan(wanted.decades_beyond) if beyond is None else close(wanted.decades_beyond, beyond)
@@ -161,11 +163,14 @@ def test_numbers_are_written_as_the_text_report_writes_them(open_page: Open, rep
     assert page.evaluate("values => values.map(short)", values) == [short(value) for value in values]
 
 
-def test_what_is_no_number_is_told_and_changes_nothing(open_page: Open, report_file: Path) -> None:
-    """Truth: the fields' own state, and the numbers from before."""
+def test_what_is_no_number_is_told_and_nothing_of_before_is_shown_beside_it(
+    open_page: Open, report_file: Path
+) -> None:
+    """Truth: the fields' own state, and what the browser shows of the answers, the command among them."""
     opened = open_page(report_file)
     page = opened.page
-    before = page.locator("[data-output=tokens]").text_content()
+    answers = [page.locator(f"[data-output={name}]") for name in ("tokens", "half", "command")]
+    assert all(one.is_visible() for one in answers)
     for field, text in (
         ("flops", "banana"),
         ("flops", ""),
@@ -179,8 +184,9 @@ def test_what_is_no_number_is_told_and_changes_nothing(open_page: Open, report_f
         assert "A field holds no positive number" in (
             page.locator("[data-output=message]").text_content() or ""
         )
-        assert page.locator("[data-output=tokens]").text_content() == before
+        assert not any(one.is_visible() for one in [*answers, page.get_by_role("button", name="copy")])
         page.get_by_role("button", name="back to the start").click()
+        assert all(one.is_visible() for one in answers)
     page.fill("#flops", "1e18")
     page.fill("#params", "1e12")
     page.fill("#inferenceTokens", "1T")

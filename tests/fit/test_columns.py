@@ -28,7 +28,7 @@ def test_columns_are_read_by_the_names_that_they_have(tmp_path: Path) -> None:
         ("C,err\n", "has a header and no rows"),
         ("C,loss\n1,2\n", "has no column 'err' for --y; its columns are C, loss"),
         ("C,err\n1,-2\n", "line 2: err is -2"),
-        ("C,err\n1,\n", "line 2: err is nan"),
+        ("C,err\n1,\n", "line 2: err is empty"),
         ("C,err\n1,few\n", "line 2: err is 'few'"),
         ("C,err,err\n1,2,3\n", "has two columns 'err'"),
     ],

@@ -114,7 +114,27 @@ function decider(panel) {
     const beyond = range
       ? Math.max(0, Math.log10(flops / range[1]), Math.log10(range[0] / flops))
       : null;
-    return { flops, tokens, tokensCi95, params, paramsCi95, loss, decadesBeyond: beyond, tradeoff };
+    const found = { flops, tokens, tokensCi95, params, paramsCi95, loss, decadesBeyond: beyond, tradeoff };
+    found.cautions = cautions(law, found);
+    return found;
+  }
+
+  // Where the law's FLOPs are not those of the cost, or its two optima do not multiply to it
+  function cautions(law, advice) {
+    const found = [];
+    if (law.flopsConvention !== null && law.flopsConvention !== "6nd") {
+      found.push(
+        `this law counts FLOPs as '${law.flopsConvention}', not by 6ND, which for small models is another cost`,
+      );
+    }
+    const product = (K.flopsPerParamToken * advice.params * advice.tokens) / advice.flops;
+    if (!(Math.abs(product - 1) < K.offBudget)) {
+      found.push(
+        `6ND of the law's own params and tokens is ${product.toFixed(2)}x the budget; losses and waste are of ` +
+          "both scaled to it",
+      );
+    }
+    return found;
   }
 
   // `times` the optimal params for the same FLOPs

@@ -39,16 +39,22 @@ def write_report(
     curves: Sequence[Curve] = (),
     extras: Sequence[Extra] = (),
     fit_json: str = FIT_JSON,
+    name: str | None = None,
 ) -> None:
     """Write the report of `fit` to `path`, whole or not at all. UserError where that can't be done.
 
-    fit_json: where the fit's JSON lies, for the command that the decision panel shows.
+    fit_json: where the fit's JSON lies, for the command that the decision panel shows. name: of the experiment, in
+    place of its table's.
     """
-    write_atomically(path, report(fit, curves, extras, fit_json).encode())
+    write_atomically(path, report(fit, curves, extras, fit_json, name).encode())
 
 
 def report(
-    fit: IsoflopFit, curves: Sequence[Curve] = (), extras: Sequence[Extra] = (), fit_json: str = FIT_JSON
+    fit: IsoflopFit,
+    curves: Sequence[Curve] = (),
+    extras: Sequence[Extra] = (),
+    fit_json: str = FIT_JSON,
+    name: str | None = None,
 ) -> str:
     """The page."""
     content = fit_to_dict(fit)
@@ -63,7 +69,7 @@ def report(
         "report.html.j2",
         charts(fit, curves),
         panel,
-        title=f"isoFLOP report: {fit.table.source}",
+        title=f"isoFLOP report: {name or short_name(fit.table.source)}",
         fit=fit,
         budgets=[f"{budget.flops:.3g}" for budget in fit.budgets],
         headline=headline(fit, law),
@@ -75,6 +81,11 @@ def report(
         curves=bool(curves),
         tables=named | {"references": tables.references()},
     )
+
+
+def short_name(source: str) -> str:
+    """Of a path or URL its last part; a page that is sent around need not tell whose folder it is from."""
+    return source.rstrip("/").rpartition("/")[2] or source
 
 
 def page(

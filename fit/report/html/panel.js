@@ -39,6 +39,7 @@ function showPanel(panel) {
     const law = panel.laws[Number(field("law").value)];
     const values = read();
     const message = output("message");
+    form.classList.toggle("stale", !values); // no number, and no command to copy, of what was set before
     if (!values) {
       message.textContent =
         "A field holds no positive number; write 5e21, 300B or 1.5T, or leave a constraint empty.";
@@ -84,6 +85,7 @@ function showPanel(panel) {
         ? `Inside the law's data (${digits(range[0], 3)} to ${digits(range[1], 3)} FLOPs).`
         : `Extrapolated ${beyond.toFixed(1)} decades beyond the law's data (${digits(range[0], 3)} to ` +
           `${digits(range[1], 3)} FLOPs).`;
+    output("cautions").textContent = advice.cautions.map((text) => `Caution: ${text}.`).join(" ");
     output("source").textContent = law.surface
       ? law.source
       : `${law.source}; it has no loss, so what deviations waste is by the exponents of ${panel.borrowed.title}`;

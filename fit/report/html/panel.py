@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fit.advise import NEIGHBOURS, WASTING, WITHIN
+from fit.advise import NEIGHBOURS, OFF_BUDGET, WASTING, WITHIN
 from fit.constraints import EXCESS_WORTH, GRID, INFERENCE_FLOPS, REPEATS_WORTH, SMALLEST
 from fit.laws import AxisLaw, PlannerLaw, load_law
 from fit.references import LAWS
@@ -26,6 +26,7 @@ CONSTANTS = {
     "within": WITHIN,
     "wasting": WASTING,
     "neighbours": NEIGHBOURS,
+    "offBudget": OFF_BUDGET,
 }
 
 

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fit.advise import advise, on_budget
 from fit.isoflop import fit_isoflop
-from fit.report.verdict import render_verdict
+from fit.laws import law_of_fit
+from fit.report.verdict import headline, render_verdict
+from fit.result import fit_to_dict
 from fit.table import RunTable, load_runs
 from tests.fit.diagnostics.tables import by_budget
 from tests.simulated import BUDGETS, TOKENS, Law, Surface, parabolas
@@ -114,3 +117,18 @@ def test_seeds_and_a_floor_are_missed_only_where_they_are_missing() -> None:
     assert "no cell was repeated" not in repeated
     _, floor = said(Surface().runs(span=6, noise=0.0005))
     assert "support no floor" not in floor
+
+
+def test_the_headline_says_of_which_size_half_and_twice_are() -> None:
+    """Truth: a table whose FLOPs are 1.5 times its 6ND, as small models have by an exact count: the law's N* is not the
+    size that 6ND pays for beside its D*."""
+    runs = Surface().runs(span=6, noise=0.0005)
+    counted = replace(runs, flops=1.5 * runs.flops, budget=1.5 * runs.budget)
+    for table, whose in (
+        (runs, "half or twice that size"),
+        (counted, r"half or twice the \S+ params of that balance at 6ND = C"),
+    ):
+        fit = fit_isoflop(table, resamples=0)
+        law = law_of_fit(fit_to_dict(fit), Path("fit.json"))
+        assert re.search(whose, headline(fit, law)[1])
+        assert (on_budget(advise(law, float(table.budget.max())))) == (table is runs)

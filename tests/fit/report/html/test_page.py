@@ -72,7 +72,7 @@ def test_it_is_one_file_that_asks_for_nothing(fitted: IsoflopFit) -> None:
 
 def test_names_are_text_wherever_they_stand(fitted: IsoflopFit) -> None:
     """Truth: the tags of the page, whose table tries to add one."""
-    page = Page(report(fitted, extras=[Extra(HOSTILE, HOSTILE)]))
+    page = Page(report(fitted, extras=[Extra(HOSTILE, HOSTILE)], name=HOSTILE))
     assert "img" not in [tag for tag, _ in page.tags]
     assert page.text.count(HOSTILE) >= 4
     hover = page.data["charts"]["valleys-tokens"]["data"][0]["text"][0]
@@ -117,7 +117,7 @@ def test_any_table_makes_one_from_the_command_line(fit: Run, tmp_path: Path) -> 
     assert said.code == 0, said.error
     page = Page((tmp_path / "r.html").read_text())
     assert page.data["panel"]["laws"][0]["option"] == str(tmp_path / "fit.json")
-    assert page.text.startswith(f"isoFLOP report: {runs} ")
+    assert page.text.startswith(f"isoFLOP report: {runs.name} ")
 
 
 @pytest.mark.parametrize(
