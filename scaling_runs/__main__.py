@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from fit.errors import UserError
+from scaling_runs.stopping import plain_interrupts, stop_as_by_ctrl_c
 
 USAGE = """usage: python -m scaling_runs status SWEEP [store=FOLDER-OR-URL]   how a sweep stands, while it runs or after
        python -m scaling_runs watch SWEEP [store=…] [port=0]       the same as a live page, until Ctrl-C
@@ -89,4 +90,6 @@ VERBS: Mapping[str, Callable[[Sequence[str]], int]] = {
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    stop_as_by_ctrl_c()
+    with plain_interrupts():
+        sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -22,12 +23,12 @@ from scaling_runs.bench.worker import Task
 from scaling_runs.hardware import peak_flops_per_s, workers
 from scaling_runs.numbers import duration, number
 from scaling_runs.placement import device_memory_bytes
+from scaling_runs.stopping import Terminated
 from scaling_runs.timing import torch_threads
 from scaling_runs.trial_cache import machine_digest
 
 TIMED_S = 1.0
 """Of steps of a row; energy counters move every millisecond (RAPL) to tenth of a second (NVML)."""
-INTERRUPTED = 130
 
 
 def bench(arguments: Sequence[str]) -> int:
@@ -59,12 +60,12 @@ def bench(arguments: Sequence[str]) -> int:
             print(line(profile, row), flush=True)
         profile = _with_overheads(profile, asked, left_out)
         profile = dataclasses.replace(profile, left_out=tuple(left_out))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         kept = f"; {number(measured, 'row')} of {len(settings)} {'is' if measured == 1 else 'are'} in {asked.profile}"
         print(
             f"interrupted{kept * bool(measured)}; run the same command again to measure all", file=sys.stderr
         )
-        return INTERRUPTED
+        return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
     if not profile.rows:
         raise UserError(f"nothing could be measured: {'; '.join(left_out)}")
     write_profile(asked.profile, profile)

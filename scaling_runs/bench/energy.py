@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
@@ -12,7 +12,7 @@ POWERCAP = Path("/sys/class/powercap")
 class EnergyMeter:
     """Counters, all of them together. `reason` says why there are none."""
 
-    def __init__(self, counters: list[Callable[[], float]], reason: str = "") -> None:
+    def __init__(self, counters: Sequence[Callable[[], float]], reason: str = "") -> None:
         self.counters, self.reason = counters, reason
 
     def begin(self) -> Callable[[], float | None]:
@@ -41,15 +41,15 @@ class Package:
 
 
 def cpu_meter(powercap: Path = POWERCAP) -> EnergyMeter:
-    """Of the packages; cores and memory are zones below them and counted with them."""
+    """Of the packages; cores and memory are zones below them and counted with them, and `psys` is the whole board."""
     zones = sorted(powercap.glob("intel-rapl:*")) if powercap.is_dir() else []
-    packages = [zone for zone in zones if zone.name.count(":") == 1]
-    if not packages:
-        return EnergyMeter([], f"{powercap} has no RAPL counter, as on most virtual machines")
     try:
-        return EnergyMeter([Package(zone) for zone in packages])
+        packages = [Package(zone) for zone in zones if (zone / "name").read_text().startswith("package")]
     except OSError as error:
         return EnergyMeter([], f"RAPL's counter can't be read ({error}); run as root, or let it be read")
+    if not packages:
+        return EnergyMeter([], f"{powercap} has no RAPL counter, as on most virtual machines")
+    return EnergyMeter(packages)
 
 
 def gpu_meter(uuids: list[str]) -> EnergyMeter:

@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -73,6 +74,7 @@ def _started(task: Task, devices: int) -> Iterator[list[Worker]]:
 @contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
     """Processes that are started in the body never hear a terminal's Ctrl-C, which is this one's to heed, after it."""
+    resource_tracker.ensure_running()  # whose start ends by letting the signal through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -56,7 +56,7 @@ def _by_one(config: Config, options: list[str]) -> Overheads:
             raise NoSweep(f"sweep={SWEEP} took longer than {PATIENCE_S:.0f} s") from None
         store = Store.at(f"{temporary}/results")
         record = store.sweep_folder(SWEEP) / "sweep.json"
-        if not record.exists():
+        if ended.returncode != 0 or not record.exists():
             last = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise NoSweep(f"sweep={SWEEP} ended with exit code {ended.returncode}: {last}")
         return _read_off(store, float(read_json(record)["launched_s"]), config)

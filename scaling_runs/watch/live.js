@@ -94,20 +94,26 @@ function complain(text) {
   $("error").textContent = text;
 }
 
-async function poll() {
+async function asked() {
   try {
     const answer = await fetch("state.json", { cache: "no-store" });
-    const found = await answer.json();
-    complain(found.error ?? "");
-    const changed = JSON.stringify(found) !== JSON.stringify(state);
-    if (!found.error && changed) {
-      state = found;
-      show(state);
-    }
-  } catch (error) {
-    complain("python -m scaling_runs watch does not answer any more; what is shown is how the sweep stood then");
+    return await answer.json();
+  } catch {
+    return { error: "python -m scaling_runs watch does not answer any more; what is shown is how the sweep stood then" };
   }
+}
+
+async function poll() {
+  const found = await asked();
   setTimeout(poll, POLL_MS);
+  take(found);
+}
+
+function take(found) {
+  complain(found.error ?? "");
+  if (found.error || JSON.stringify(found) === JSON.stringify(state)) return;
+  state = found;
+  show(state);
 }
 
 document.querySelectorAll("input[name=axis]").forEach((input) => input.addEventListener("change", () => state && draw()));

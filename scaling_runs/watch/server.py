@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -36,6 +37,7 @@ class LiveServer(ThreadingHTTPServer):
             styles=["live.css"],
             title=view.sweep,
         ).encode()
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
 
     def state(self) -> bytes:
@@ -93,6 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
 def watch(arguments: Sequence[str]) -> int:
     """Serve until Ctrl-C, which is its way to end: 0. UserError where there is no such sweep, or the port is taken."""
     sweep, store, host, port = _read(arguments)
+    host = host.removeprefix("[").removesuffix("]")
     view = SweepView(sweep, store)
     view.state()  # what is wrong is told at once, here
     try:

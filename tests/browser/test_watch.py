@@ -62,3 +62,8 @@ def test_valleys_fill_in_while_a_sweep_runs_and_nothing_is_wrong_in_the_console(
     page.wait_for_function("document.querySelector('#valleys .xtitle').textContent === 'params N'")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert wrong == []
+    page.evaluate("window.show = () => { throw new Error('it can not be drawn'); }; state = null")
+    page.wait_for_timeout(2500)
+    assert wrong
+    assert set(wrong) == {"it can not be drawn"}
+    assert page.locator("#error").text_content() == "", "the server answers all the while"

@@ -11,10 +11,17 @@ from scaling_runs.bench.energy import cpu_meter
 
 @pytest.fixture
 def powercap(tmp_path: Path) -> Path:
-    """Two packages, and the cores of the first."""
-    for zone, microjoules in (("0", 5_000_000), ("1", 9_000_000), ("0:0", 1)):
+    """Two packages, the cores of the first, and the whole board, which has both in it."""
+    zones = {
+        "0": ("package-0", 5_000_000),
+        "1": ("package-1", 9_000_000),
+        "0:0": ("core", 1),
+        "2": ("psys", 8),
+    }
+    for zone, (name, microjoules) in zones.items():
         folder = tmp_path / f"intel-rapl:{zone}"
         folder.mkdir()
+        (folder / "name").write_text(f"{name}\n")
         (folder / "max_energy_range_uj").write_text("10000000\n")
         (folder / "energy_uj").write_text(f"{microjoules}\n")
     return tmp_path
@@ -25,7 +32,8 @@ def test_packages_are_added_up_and_a_counter_that_began_anew_goes_on(powercap: P
     joules_so_far = cpu_meter(powercap).begin()
     (powercap / "intel-rapl:0" / "energy_uj").write_text("7000000\n")
     (powercap / "intel-rapl:1" / "energy_uj").write_text("2000000\n")
-    (powercap / "intel-rapl:0:0" / "energy_uj").write_text("999\n")
+    for also_counted in ("0:0", "2"):
+        (powercap / f"intel-rapl:{also_counted}" / "energy_uj").write_text("9000000\n")
     assert joules_so_far() == pytest.approx(5)
 
 

@@ -55,6 +55,26 @@ def ask(server: LiveServer, path: str, host: str = "127.0.0.1") -> tuple[int, st
         connection.close()
 
 
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_it_serves_at_an_address_of_ipv6(recorded: Store, plan: Plan, host: str) -> None:
+    """Truth: what is said there, at the address that it names."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no loopback of IPv6")
+    running = start(plan.name, f"store={recorded.root}", f"host={host}", cwd=Path(ROOT), program=WATCH)
+    assert running.stdout is not None
+    said = running.stdout.readline()
+    found = re.fullmatch(r"isoflop_tiny at http://\[::1\]:(\d+)/ until Ctrl-C\n", said)
+    assert found, said + running.communicate(timeout=30)[1]
+    connection = http.client.HTTPConnection("::1", int(found[1]), timeout=10)
+    connection.request("GET", "/state.json", headers={"Host": f"[::1]:{found[1]}"})
+    assert connection.getresponse().status == 200
+    os.killpg(running.pid, signal.SIGTERM)  # ends it as Ctrl-C does
+    assert running.communicate(timeout=30)[1] == ""
+    assert running.returncode == 0
+
+
 def test_the_page_needs_no_network(server: LiveServer) -> None:
     """Truth: no element of it asks for anything, and plotly is in it."""
     status, kind, body = ask(server, "/")
