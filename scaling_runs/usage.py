@@ -90,8 +90,14 @@ def refuse_lists(arguments: Sequence[str]) -> None:
 
 
 def refuse_misread(arguments: Sequence[str]) -> None:
-    """UserError for what Hydra would answer with its usage or a traceback: `--seed=1`, and a group without a name."""
+    """UserError for what Hydra would answer with its usage or a traceback: `--seed=1`, a group without a name, and an
+    option of a sweep without one."""
+    named = any(argument.lstrip("+").startswith("sweep=") for argument in arguments)
     for argument in arguments:
+        if argument.lstrip("+~").startswith("sweep.") and not named:
+            raise UserError(
+                f"'{argument}' is an option of a sweep, and none is named; add sweep=isoflop_small, say"
+            )
         if argument in ("-m", "--multirun"):
             raise UserError(
                 f"'{argument}' is not needed; a sweep's file asks for it, so leave it out, as in sweep=isoflop_tiny"

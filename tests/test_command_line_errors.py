@@ -40,6 +40,10 @@ WRONG = [
         ["model=lama", *CELL],
         r"'model=lama' is unknown; .*choose one of gpt2_tiny, llama3, llama_small, llama_tiny",
     ),
+    (
+        [*CELL, "sweep.sizes=3"],
+        r"'sweep\.sizes=3' is an option of a sweep, and none is named; add sweep=isoflop_small",
+    ),
     ([*SWEEP, "sweep=null"], r"'sweep=null' names no file of configs/sweep/"),
     (
         [*SWEEP, "hydra/launcher=jobib"],

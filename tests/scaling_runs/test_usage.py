@@ -115,8 +115,12 @@ def test_every_kind_of_hydra_sweep_is_refused_in_a_sweep(several: str) -> None:
     st.text("abc123-=./,", min_size=1).filter(lambda value: value != "null"),
 )
 def test_what_is_written_name_value_is_never_misread(name: str, value: str) -> None:
-    """Truth: nothing is refused here but dashes in front and groups that are null."""
-    refuse_misread([f"{name}={value}", "--help", "--cfg", "job", "--config-dir=x", "seed=null"])
+    """Truth: nothing is refused here but dashes in front, groups that are null and a sweep's options without one."""
+    given = [f"{name}={value}", "--help", "--cfg", "job", "--config-dir=x", "seed=null"]
+    refuse_misread([*given, "sweep=isoflop_tiny"])
+    if name.startswith("sweep."):
+        with pytest.raises(UserError, match=r"is an option of a sweep, and none is named"):
+            refuse_misread(given)
     with pytest.raises(UserError, match="written without dashes"):
         refuse_misread([f"--{name}={value}"])
 
