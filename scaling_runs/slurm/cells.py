@@ -48,6 +48,7 @@ class SlurmCells:
         nor failed, once all others have ended: the sweep then launches what is left from its checkpoints.
         """
         commands = {_cell_of(overrides): _command(overrides) for overrides in job_overrides}
+        failed_before = {cell_id: self.store.cell(cell_id).failed_at() for cell_id in commands}
         jobs = self.submitter.jobs_of(commands)
         if self.config.detach:
             return [JobReturn(status=JobStatus.COMPLETED) for _ in commands]
@@ -58,13 +59,14 @@ class SlurmCells:
             say(f"the jobs go on, and the same command finds them; to end them: scancel {ids}")
             raise
         ends = _ends(jobs)
-        return [self._ended(cell_id, ends.get(cell_id)) for cell_id in commands]
+        return [self._ended(cell_id, ends.get(cell_id), failed_before[cell_id]) for cell_id in commands]
 
-    def _ended(self, cell_id: str, state: str | None) -> JobReturn:
+    def _ended(self, cell_id: str, state: str | None, failed_before: int | None) -> JobReturn:
+        """How, by what its folder has; a failure of an earlier run is none of this one."""
         folder = self.store.cell(cell_id)
         if folder.finished():
             return JobReturn(status=JobStatus.COMPLETED)
-        reason = folder.failure()
+        reason = folder.failure() if folder.failed_at() != failed_before else None
         if reason is None:
             how = f" ({state})" if state else ""
             raise RuntimeError(

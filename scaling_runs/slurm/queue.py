@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Collection, Mapping
@@ -62,6 +63,17 @@ def submit(script: str) -> int:
             f"Slurm refuses the jobs: {_words(done.stderr)}; check hydra.launcher.partition and the like"
         )
     return int(done.stdout.strip().partition(";")[0])
+
+
+def most_jobs_of_an_array() -> int:
+    """The cluster's MaxArraySize, 1001 where nobody has changed it."""
+    done = _asked(["scontrol", "show", "config"])
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
+    if found is None:
+        raise UserError(
+            f"Slurm does not say how it is configured: {_words(done.stderr)}; run the same command again"
+        )
+    return max(1, int(found.group(1)))  # 0 where arrays are off, which sbatch says better
 
 
 def array_named(name: str) -> int | None:

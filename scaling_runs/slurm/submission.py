@@ -20,7 +20,15 @@ from scaling_runs.plan import together
 from scaling_runs.report import say
 from scaling_runs.slurm.lanes import Lane, lanes
 from scaling_runs.slurm.options import SlurmOptions
-from scaling_runs.slurm.queue import ANSWERS_WITHIN_S, JobKey, NoAnswer, array_named, living, submit
+from scaling_runs.slurm.queue import (
+    ANSWERS_WITHIN_S,
+    JobKey,
+    NoAnswer,
+    array_named,
+    living,
+    most_jobs_of_an_array,
+    submit,
+)
 from scaling_runs.slurm.record import Array, Job, logs_of, read_arrays, write_arrays
 from scaling_runs.slurm.resources import Resources, resources_of
 from scaling_runs.slurm.script import Command, Submission, script
@@ -31,6 +39,8 @@ from scaling_runs.sweep_record import PlannedCell, read_plan
 LOOK_EVERY_S = 2.0
 Commands = Mapping[str, Command]
 """By cell id."""
+Group = tuple[Resources, tuple[tuple[str, ...], ...]]
+"""What each job asks for, and the jobs' cells."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +97,16 @@ class Submitter:
         return None if job_id is None else replace(array, job_id=job_id)
 
     def _submit(self, commands: Commands, kept: Sequence[Array], alive: Collection[JobKey]) -> list[Array]:
-        """One array for each kind of resources; `kept`: living arrays, which share the limit of jobs at once."""
-        groups = self._grouped(commands)
-        kinds = list(groups)
+        """One array for each kind of resources, or several where that is too many jobs for one; `kept`: living arrays,
+        which share the limit of jobs at once."""
+        groups = self._grouped(commands, most_jobs_of_an_array())
         new: list[Array] = []
         for lane, first_after in self._lanes(groups, kept, alive):
             after = first_after
             for place in lane.arrays:
                 limit = None if self.options.at_once is None else lane.at_once
-                cells = tuple(groups[kinds[place]])
-                array = self._ask(commands, cells, kinds[place], limit, after, [*kept, *new])
+                kind, cells = groups[place]
+                array = self._ask(commands, cells, kind, limit, after, [*kept, *new])
                 new.append(array)
                 assert array.job_id is not None
                 after = (array.job_id,)
@@ -104,32 +114,36 @@ class Submitter:
 
     def _lanes(
         self,
-        groups: Mapping[Resources, Sequence[Sequence[str]]],
+        groups: Sequence[Group],
         kept: Sequence[Array],
         alive: Collection[JobKey],
     ) -> list[tuple[Lane, tuple[int, ...]]]:
         """How the new arrays share what living ones leave of the limit, and which arrays each lane waits for: all that
         live, where they leave nothing, or where one of them has yet to begin, with a share of what others give back."""
         if self.options.at_once is None:
-            return [(Lane(len(jobs), (i,)), ()) for i, jobs in enumerate(groups.values())]
-        jobs = [len(cells) for cells in groups.values()]
-        work_s = [60.0 * kind.minutes * count for kind, count in zip(groups, jobs, strict=True)]
+            return [(Lane(len(jobs), (i,)), ()) for i, (_, jobs) in enumerate(groups)]
+        jobs = [len(cells) for _, cells in groups]
+        work_s = [60.0 * kind.minutes * len(cells) for kind, cells in groups]
         ids = tuple(array.job_id for array in kept if array.job_id is not None)
         left = self.options.at_once - sum(array.at_once or len(_living_jobs(array, alive)) for array in kept)
         if left < 1 or any(set(ids).intersection(array.after) for array in kept):
             return [(lane, ids) for lane in lanes(jobs, work_s, self.options.at_once)]
         return [(lane, ()) for lane in lanes(jobs, work_s, left)]
 
-    def _grouped(self, commands: Commands) -> dict[Resources, list[tuple[str, ...]]]:
-        """Jobs by what they ask for. Cells of one trunk are in one, so that none holds nodes while it waits for
-        another's state."""
+    def _grouped(self, commands: Commands, most_jobs: int) -> list[Group]:
+        """Jobs by what they ask for, at most so many together. Cells of one trunk are in one job, so that none holds
+        nodes while it waits for another's state."""
         planned = {cell.cell_id: cell for cell in read_plan(self.folder)}
         specs = {cell_id: self.store.cell(cell_id).spec() for cell_id in commands}
-        groups: dict[Resources, list[tuple[str, ...]]] = defaultdict(list)
+        kinds: dict[Resources, list[tuple[str, ...]]] = defaultdict(list)
         for of_one in together(specs.values()):
             cells = tuple(spec.cell_id for spec in of_one)
-            groups[self._resources([planned[cell_id] for cell_id in cells], of_one)].append(cells)
-        return groups
+            kinds[self._resources([planned[cell_id] for cell_id in cells], of_one)].append(cells)
+        return [
+            (kind, tuple(jobs[first : first + most_jobs]))
+            for kind, jobs in kinds.items()
+            for first in range(0, len(jobs), most_jobs)
+        ]
 
     def _resources(self, cells: Sequence[PlannedCell], specs: Sequence[CellSpec]) -> Resources:
         """UserError where a batch does not divide over the ranks."""

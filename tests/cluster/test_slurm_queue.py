@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,30 @@ def test_status_says_what_slurm_holds_and_how_what_it_no_longer_holds_has_ended(
     assert f"\n  job {first} ended: CANCELLED; left " in told
     assert all(f"\n  job {job.array}_{job.number} " in told for job in others), told
     assert "\n  the same launch.py command submits what they left" in told
+
+
+def test_more_jobs_than_an_array_may_have_are_several(
+    tmp_path: Path, cluster: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: Slurm's own limit as nobody has changed it, 1,001 jobs of an array, and what its queue holds then."""
+    for name, value in cluster.items():
+        monkeypatch.setenv(name, value)
+    one = plan_of("sweep=isoflop_tiny").cells[0]
+    cells = [
+        dataclasses.replace(one, spec=dataclasses.replace(one.spec, seed=seed, trunk_steps=0))
+        for seed in range(1003)
+    ]
+    write_plan(tmp_path / "queue", cells, {cell.cell_id: 18.0 for cell in cells})
+    held = dataclasses.replace(OPTIONS, flags=("--hold",))
+    submitter = Submitter(filled(tmp_path, cells), "queue", held, threads=1)
+    found = submitter.jobs_of(commands(submitter, "true"))
+    states = jobs(cluster)
+    arrays = [job.array for job in found]
+    slurm("scancel", *map(str, set(arrays)), cluster=cluster)
+    assert sorted(Counter(arrays).values()) == [2, 1001]
+    assert set(states) == {f"{job.array}_{job.number}" for job in found}
+    assert sorted(cell_id for job in found for cell_id in job.cells) == sorted(c.cell_id for c in cells)
+    wait_until(lambda: not jobs(cluster))
 
 
 def test_status_says_which_jobs_no_waiting_will_begin(submitter: Submitter, cluster: dict[str, str]) -> None:

@@ -35,6 +35,11 @@ cat queue
 SACCT = """#!/bin/sh
 cat {folder}/accounts
 """
+SCONTROL = """#!/bin/sh
+echo 'Configuration data as of 2026-11-26T12:00:00'
+echo 'MaxArraySize            = 1001'
+echo 'MaxJobCount             = 10000'
+"""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Notes:
     (folder / "scripts").mkdir(parents=True)
     (folder / "bin").mkdir()
     (folder / "queue").touch()
-    scripts = {"sbatch": SBATCH, "squeue": SQUEUE, "sacct": "#!/bin/sh\nexit 1\n", "scontrol": "#!/bin/sh\n"}
+    scripts = {"sbatch": SBATCH, "squeue": SQUEUE, "sacct": "#!/bin/sh\nexit 1\n", "scontrol": SCONTROL}
     for name, text in scripts.items():
         _executable(folder / "bin" / name, text.format(folder=folder))
     monkeypatch.setenv("PATH", f"{folder / 'bin'}:/usr/bin:/bin")
