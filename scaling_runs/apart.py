@@ -14,7 +14,13 @@ from scaling_runs.packing import ends_s
 from scaling_runs.placement import device_memory_bytes, fits_alone
 from scaling_runs.plan import launch_order
 from scaling_runs.planning import TimedPlan
-from scaling_runs.runtime import PREPARING_TIMEOUT, from_rank_0, ranks_apart, wait_for_ranks, world_size
+from scaling_runs.ranks import (
+    PREPARING_TIMEOUT,
+    from_rank_0,
+    ranks_apart,
+    wait_for_ranks,
+    world_size,
+)
 from scaling_runs.store import CellFolder, Store
 
 Record = Callable[[CellFolder, BaseException | None], None]

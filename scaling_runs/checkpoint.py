@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,8 @@ from fit.errors import UserError
 from scaling_runs.files import whole_file
 from scaling_runs.gathering import is_shared_out, save_in_turn
 from scaling_runs.places import is_local
+from scaling_runs.ranks import once_a_node, wait_for_ranks
 from scaling_runs.sharding import shared_as
-
-SAVE_EVERY_S = 20.0
-MAX_SAVE_SHARE = 0.02
-"""Of the time, past the first save: a large model, which takes long to save, is saved seldomer."""
-MAX_BETWEEN_SAVES_S = 900.0
-"""What a killed cell may lose, however long a save takes."""
 
 
 class DamagedCheckpoint(UserError):
@@ -54,28 +49,12 @@ class Progress:
     trunk_s: float = 0.0
     """Seconds that the trunk had been trained for when the cell took over."""
     unread_loss: float = 0.0
-    """Sum of the losses of the steps since the last record, where the cell was told to end in between."""
+    """Sum of the losses of the steps since the last record, where a checkpoint lies in between; the ranks' mean."""
     unread_steps: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
     """Records up to there, in the state of a trunk."""
     lanes: dict[int, dict[str, Any]] = field(default_factory=dict)
     """Places of a stream's lanes (`data/stream.py`)."""
-
-
-class SaveClock:
-    """Says when the next checkpoint is due, by the time since the last one and what that one took."""
-
-    def __init__(self) -> None:
-        self.saved_at, self.save_s = time.monotonic(), 0.0
-
-    def due(self) -> bool:
-        wait_s = min(max(SAVE_EVERY_S, self.save_s / MAX_SAVE_SHARE), MAX_BETWEEN_SAVES_S)
-        return time.monotonic() - self.saved_at > wait_s
-
-    def saved(self, started_at: float) -> None:
-        """A save that began at `started_at` (time.monotonic) is done."""
-        self.saved_at = time.monotonic()
-        self.save_s = self.saved_at - started_at
 
 
 def save_checkpoint(
@@ -103,16 +82,12 @@ def save_checkpoint(
             torch.save(state, file)
 
 
-def load_checkpoint(
-    path: Path, model: torch.nn.Module, optimizers: Sequence[Optimizer], *, must_exist: bool = False
-) -> Progress:
+def load_checkpoint(path: Path, model: torch.nn.Module, optimizers: Sequence[Optimizer]) -> Progress:
     """Restore `model` and `optimizers` in place; a fresh `Progress` where there is no checkpoint yet.
 
-    UserError where there is none though one `must_exist`, DamagedCheckpoint where the file holds something else.
+    DamagedCheckpoint where the file holds something else; OSError where this process can't read it.
     """
     if not path.exists():
-        if must_exist:
-            raise UserError(f"{path} is gone, which another run has removed; run the same command again")
         return Progress()
     with _as_file(path) as file:
         try:
@@ -120,6 +95,10 @@ def load_checkpoint(
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # what pickle, zip and torch raise at bytes of chance has no common name
+            if (
+                isinstance(error, OSError) and error.errno != errno.EINVAL
+            ):  # by which torch seeks past a file's end
+                raise
             raise DamagedCheckpoint(path, type(error).__name__) from error
 
 
@@ -137,15 +116,21 @@ def _restored(file: Path, model: torch.nn.Module, optimizers: Sequence[Optimizer
 
 @contextmanager
 def _as_file(path: Path) -> Iterator[Path]:
-    """`path`, or a copy of what is at a URL, so that it can be mapped: a rank then reads its own rows alone."""
+    """`path`, or of what is at a URL a copy, one a node, that can be mapped: a rank then reads its own rows alone."""
     if is_local(path):
         yield path
         return
-    with tempfile.NamedTemporaryFile() as copy:
-        with path.open("rb") as source:
-            shutil.copyfileobj(source, copy)
-        copy.flush()
-        yield Path(copy.name)
+    with ExitStack() as held:
+
+        def fetched() -> str:
+            copy = held.enter_context(tempfile.NamedTemporaryFile())
+            with path.open("rb") as source:
+                shutil.copyfileobj(source, copy)
+            copy.flush()
+            return copy.name
+
+        yield Path(once_a_node(fetched))
+        wait_for_ranks()  # before the copy goes
 
 
 def _shared_out(saved: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:

@@ -19,13 +19,14 @@ class RankLost(UserError):
 class RankFailed(RankLost):
     """This rank can't go on, where others may: they wait for it in vain, so it ends, and they with it."""
 
-    def __init__(self, rank: int, cell_id: str, error: BaseException) -> None:
+    def __init__(self, rank: int, cell_id: str, error: BaseException, *, written: bool = True) -> None:
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
         reason = next(iter(str(error).splitlines()), "no reason given")
         UserError.__init__(
             self,
-            f"rank {rank} has failed in cell {cell_id}, and the other ranks end with it ({kind}{reason}); its "
-            f"failure.json has the traceback; run the same command again to go on from the checkpoints",
+            f"rank {rank} has failed in cell {cell_id}, and the other ranks end with it ({kind}{reason}); "
+            f"{'its failure.json has' if written else 'HYDRA_FULL_ERROR=1 shows'} the traceback; run the same command "
+            f"again to go on from the checkpoints",
         )
 
 

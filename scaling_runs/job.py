@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -20,25 +20,22 @@ from scaling_runs.keeping import drop_beaten, finish_model, keep_weights
 from scaling_runs.meter import CellFailed
 from scaling_runs.placement import placed
 from scaling_runs.planning import make_plan
-from scaling_runs.report import print_plan, print_problems, say
-from scaling_runs.runtime import (
-    Runtime,
-    from_rank_0,
+from scaling_runs.ranks import (
+    by_rank_0,
     joined_ranks,
     losing_a_rank,
     rank,
-    start_runtime,
     wait_for_ranks,
+    world_size,
 )
+from scaling_runs.report import print_plan, print_problems, say
+from scaling_runs.runtime import Runtime, start_runtime
 from scaling_runs.spec import CellSpec
-from scaling_runs.store import CellBusy, CellFolder, Store
+from scaling_runs.store import CellFolder, Store
 from scaling_runs.sweep_record import budget_mates
 from scaling_runs.tracking import track_cell
 from scaling_runs.train import Result, train_cell
 from scaling_runs.trunk import Trunk
-
-MET_BY_ALL = (CellFailed, DamagedCheckpoint)
-"""What every rank of a cell finds at the same time, for all look at the same numbers and the same file."""
 
 
 def run_job(config: Config) -> None:
@@ -81,43 +78,73 @@ def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:
     What goes wrong is written into the folder, for the sweep to report and the next run to try again, and raised.
     CellBusy where another process trains the cell; nothing is written then, for the folder is that process's.
     """
-    try:
-        spec = folder.spec()
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"cell '{folder.path.name}' is not in the store '{config.store}'; start its sweep"
-        ) from None
-    runtime = placed(start_runtime(spec, config.threads, machine_folder("gpus")), spec, config.sharding)
     with ExitStack() as held:
-        done = _take(folder, runtime, held)
+        with _failing_together(folder, (UserError,), write=False):
+            spec = by_rank_0(partial(_spec_in, folder, config))
+            runtime = placed(
+                start_runtime(spec, config.threads, machine_folder("gpus")), spec, config.sharding
+            )
+            done = by_rank_0(partial(_take, folder, held))
         if done is not None:
             return done
-        if runtime.is_main:
-            folder.begin_attempt()
-        if runtime.device == "cpu":
-            held.enter_context(own_cores(config.threads))
-        try:
+        with _failing_together(folder, (CellFailed, DamagedCheckpoint), write=True):
+            if runtime.is_main:
+                folder.begin_attempt()
+            if runtime.device == "cpu":
+                held.enter_context(own_cores(config.threads))
             corpus = as_asked(load_corpus(spec.corpus, config.data.cache_dir), config.data)
             trunk = Store.at(config.store).trunk(spec)
             keep = partial(keep_weights, spec=spec, config=config, runtime=runtime)
-            with track_cell(config, spec, runtime) as tracked, losing_a_rank():
+            with track_cell(config, spec, runtime) as tracked:
                 train = partial(train_cell, spec, corpus, folder, trunk, runtime, tracked.observe, keep)
                 result = _without_damaged(trunk, spec, runtime, train)
                 row = result_row(spec, corpus, result, runtime)
                 tracked.summarise({"budget": _budget(spec, config)} | row)
-        except (RankLost, StoreLost):
-            raise  # which is no failure of the cell
-        except Exception as error:
-            alone = runtime.world_size > 1 and not isinstance(error, MET_BY_ALL)
-            if runtime.is_main or alone:
-                folder.write_failure(str(error) or type(error).__name__, traceback.format_exc())
-            if alone:
-                raise RankFailed(runtime.rank, spec.cell_id, error) from error
-            raise
-        if runtime.is_main:
-            folder.write_result(row)
-            drop_beaten(spec, config)
+            if runtime.is_main:
+                folder.write_result(row)
+                drop_beaten(spec, config)
     return row
+
+
+@contextmanager
+def _failing_together(
+    folder: CellFolder, met_by_all: tuple[type[Exception], ...], *, write: bool
+) -> Iterator[None]:
+    """What one rank alone raises in the body ends all, for the others would wait for it in vain.
+
+    met_by_all: what every rank finds at the same time, for all look at the same numbers and the same file. With
+    `write` the failure is put into the folder, where the disk lets it.
+    """
+    try:
+        with losing_a_rank():
+            yield
+    except (RankLost, StoreLost):
+        raise  # which is no failure of the cell
+    except Exception as error:
+        alone = world_size() > 1 and not isinstance(error, met_by_all)
+        written = False
+        if write and (rank() == 0 or alone):
+            with suppress(OSError):  # of a full disk, of which `error` tells
+                folder.write_failure(str(error) or type(error).__name__, traceback.format_exc())
+                written = True
+        if alone:
+            raise RankFailed(rank(), folder.path.name, error, written=written) from error
+        raise
+
+
+def _spec_in(folder: CellFolder, config: Config) -> CellSpec:
+    try:
+        return folder.spec()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"cell '{folder.path.name}' is not in the store '{config.store}'; start its sweep"
+        ) from None
+
+
+def _take(folder: CellFolder, held: ExitStack) -> dict[str, Any] | None:
+    """Lock the cell until `held` closes; its result, where it is finished."""
+    held.enter_context(folder.lock())
+    return folder.result()
 
 
 def _budget(spec: CellSpec, config: Config) -> float | None:
@@ -141,21 +168,6 @@ def _without_damaged(trunk: Trunk, spec: CellSpec, runtime: Runtime, train: Call
                     f"{damaged.path} is damaged, and is now {kept.name}; cell {spec.cell_id} goes on without it"
                 )
             wait_for_ranks()
-
-
-def _take(folder: CellFolder, runtime: Runtime, held: ExitStack) -> dict[str, Any] | None:
-    """Lock the cell until `held` closes, on behalf of all ranks; its result, where it is finished."""
-    found: CellBusy | dict[str, Any] | None = None
-    if runtime.is_main:
-        try:
-            held.enter_context(folder.lock())
-            found = folder.result()
-        except CellBusy as busy:
-            found = busy
-    found = from_rank_0(found)  # type: ignore[assignment]
-    if isinstance(found, CellBusy):
-        raise found
-    return found
 
 
 def result_row(spec: CellSpec, corpus: Corpus, result: Result, runtime: Runtime) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from scaling_runs.data import as_asked, load_corpus
 from scaling_runs.model_folder import ModelFolder
 from scaling_runs.numbers import number
 from scaling_runs.plan import Plan
+from scaling_runs.ranks import SAVING_TIMEOUT, from_rank_0, rank, wait_for_ranks
 from scaling_runs.report import say
-from scaling_runs.runtime import Runtime, from_rank_0, rank
+from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellFolder, Store
 from scaling_runs.sweep_record import budget_mates
@@ -46,6 +47,7 @@ def keep_weights(
     if wanted and (runtime.is_main or runtime.sharded):
         folder = ModelFolder.of(store.cell(spec.cell_id))
         folder.write_weights(model, tied=spec.shape.tied, write=runtime.is_main)
+    wait_for_ranks(SAVING_TIMEOUT)
 
 
 def drop_beaten(spec: CellSpec, config: Config) -> None:

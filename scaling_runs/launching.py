@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from fit.errors import UserError
 from scaling_runs.cell import Cell
 from scaling_runs.errors import RankLost, StoreLost
-from scaling_runs.runtime import from_rank_0, rank, world_size
+from scaling_runs.ranks import from_rank_0, rank, world_size
 from scaling_runs.store import CellBusy, CellFolder, Store
 
 Launch = Callable[[Sequence[str]], Sequence[BaseException | None]]
@@ -28,7 +28,8 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
     """Launch what is not finished, in this order; where a worker dies, launch what is left of it.
 
     A worker that dies takes its neighbours along, and none says whose fault it was: a cell that was in the works at
-    `SUSPICIOUS_DEATHS` is launched alone, after the others, and has failed where its worker dies once more.
+    `SUSPICIOUS_DEATHS` is launched alone, after the others, and has failed where its worker dies once more. A death
+    after a new checkpoint is not counted: a cell that comes along by that, from one time limit to the next, will end.
     """
     deaths: Counter[str] = Counter()
     failed_before = {cell.cell_id: store.cell(cell.cell_id).failed_at() for cell in cells}
@@ -37,6 +38,7 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
     while todo := todo_of(store, cells, ended):
         batch = [cell_id for cell_id in todo if deaths[cell_id] < SUSPICIOUS_DEATHS] or todo[:1]
         attempts = {cell_id: store.cell(cell_id).attempt() for cell_id in batch}
+        saved = {cell_id: store.cell(cell_id).saved_at() for cell_id in batch}
         try:
             # ranks that have lost one begin no other cell
             for cell_ids in [[cell_id] for cell_id in batch] if world_size() > 1 else [batch]:
@@ -52,7 +54,9 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
             idle_deaths += not in_the_works
             if idle_deaths >= MAX_IDLE_DEATHS:
                 raise
-            deaths.update(in_the_works)
+            deaths.update(
+                cell_id for cell_id in in_the_works if store.cell(cell_id).saved_at() == saved[cell_id]
+            )
             for cell_id in in_the_works:
                 if deaths[cell_id] > SUSPICIOUS_DEATHS:
                     store.cell(cell_id).write_failure(

@@ -10,9 +10,9 @@ Both hold the name of their holder, for whoever is refused.
 
 from __future__ import annotations
 
-import _thread
 import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -30,8 +30,12 @@ from scaling_runs.outages import impatient, riding_out
 from scaling_runs.places import is_local
 
 LEASE_S = 120.0
-"""A lease that was not renewed for so long has lapsed; clocks of hosts may differ by a fraction of it."""
+"""A lease that was not renewed for so long has lapsed."""
+HELD_SHARE = 0.875
+"""Of that time: a holder that could not renew its lease for so long ends; hosts' clocks may differ by the rest."""
 RENEW_EVERY_S = 20.0
+PEEK_S = 0.2
+"""Whoever asks whether a file lock is held has it for a moment; what is still held after so long is held indeed."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +74,16 @@ class Held(Exception):
 
 
 @contextmanager
-def holding(path: Path) -> Iterator[None]:
-    """Hold the lock named `path` while the body runs. Held where another has it."""
+def holding(path: Path, patience_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock named `path` while the body runs. Held where another has it, for all of `patience_s` if a file."""
     if not is_local(path):
         with _lease(path):
             yield
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path, timeout=0)
+    lock = FileLock(path)
     try:
-        lock.acquire()
+        lock.acquire(timeout=patience_s, poll_interval=0.01)
     except Timeout:
         raise Held(path, _named_in(path)) from None
     try:
@@ -87,6 +91,21 @@ def holding(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process has the lock at this moment. Its name in there stays."""
+    if not is_local(path):
+        return not all(_lapsed(lease) for lease in _leases(path).values())
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
 
 
 def _sign(path: Path) -> None:
@@ -110,22 +129,27 @@ def _named_in(path: Path) -> Holder | None:
 def _lease(path: Path) -> Iterator[None]:
     mine, content = _create(path)
     ended, lost = threading.Event(), threading.Event()
+    renewed_at = time.time()
 
     def renew() -> None:
-        renewed_at = time.time()
-        while not ended.wait(RENEW_EVERY_S):
+        nonlocal renewed_at
+        while not ended.wait(RENEW_EVERY_S) and not lost.is_set():
             asked_at = time.time()
-            if asked_at - renewed_at <= LEASE_S:
-                with suppress(Exception), impatient():  # a store that is away for a moment is asked again
-                    mine.write_text(_dated(content))
-                    renewed_at = asked_at
-            if time.time() - renewed_at > LEASE_S:  # this process slept, or the store was away
+            with suppress(Exception), impatient():  # a store that is away for a moment is asked again
+                mine.write_text(_dated(content))
+                renewed_at = asked_at
+
+    def watch() -> None:
+        """Beside `renew`, whose question may hang for longer than the lease lasts."""
+        while not ended.wait(RENEW_EVERY_S / 20):
+            if time.time() - renewed_at > HELD_SHARE * LEASE_S:  # this process slept, or the store was away
                 lost.set()
-                _thread.interrupt_main()
+                _interrupt_main_thread()
                 return
 
     renewing = threading.Thread(target=renew, daemon=True)
     renewing.start()
+    threading.Thread(target=watch, daemon=True).start()
     try:
         yield
     except StoreLost:
@@ -135,8 +159,8 @@ def _lease(path: Path) -> Iterator[None]:
         if not lost.is_set():
             raise
         raise StoreLost(
-            f"lease {mine} could not be renewed for {LEASE_S:g} s, and another process may have taken it over; run the "
-            f"same command again to go on from the last checkpoints"
+            f"lease {mine} could not be renewed for {HELD_SHARE * LEASE_S:g} s, and another process may take it over; "
+            f"run the same command again to go on from the last checkpoints"
         ) from None
     finally:
         ended.set()
@@ -144,6 +168,13 @@ def _lease(path: Path) -> Iterator[None]:
             renewing.join()
         if not lost.is_set():
             mine.unlink(missing_ok=True)
+
+
+def _interrupt_main_thread() -> None:
+    """As Ctrl-C does, in the midst of a system call too; nothing where the process has shut its ears to that."""
+    ident = threading.main_thread().ident
+    if callable(signal.getsignal(signal.SIGINT)) and ident is not None:
+        signal.pthread_kill(ident, signal.SIGINT)
 
 
 def _create(path: Path) -> tuple[Path, dict[str, Any]]:

@@ -45,8 +45,9 @@ class Meter:
         self.sum, self.count = torch.tensor(begun.unread_loss), begun.unread_steps
 
     def unread(self, progress: Progress) -> Progress:
-        """With the steps since the last record, which the next one is to tell of too."""
-        return replace(progress, unread_loss=float(self.sum), unread_steps=self.count)
+        """With the steps since the last record, which the next one is to tell of too. Every rank calls this."""
+        unread_loss = float(self.runtime.mean_over_ranks(self.sum))
+        return replace(progress, unread_loss=unread_loss, unread_steps=self.count)
 
     def add(self, loss: torch.Tensor) -> None:
         self.sum = self.sum.to(loss.device) + loss

@@ -15,7 +15,7 @@ from scaling_runs.cell import Cell
 from scaling_runs.errors import StoreLost
 from scaling_runs.numbers import duration
 from scaling_runs.outages import impatient
-from scaling_runs.runtime import rank
+from scaling_runs.ranks import rank
 from scaling_runs.store import Store
 
 LOOK_EVERY_S = 1.0

@@ -20,7 +20,7 @@ from scaling_runs.places import require_place
 from scaling_runs.plan import CorpusSize, PartSize, Plan, plan_single, plan_sweep, require_law
 from scaling_runs.precision import chosen_precision
 from scaling_runs.problems import gpu_problems, require_room
-from scaling_runs.runtime import PREPARING_TIMEOUT, from_rank_0, rank, wait_for_ranks
+from scaling_runs.ranks import PREPARING_TIMEOUT, from_rank_0, rank, wait_for_ranks
 from scaling_runs.spec import Precision
 
 
@@ -76,7 +76,7 @@ def _planned(config: Config, corpus: CorpusSize, side_by_side: SideBySide) -> Pl
     precision = config.precision or ("bf16" if _on_gpus(config.hardware) else None)
     if precision is None:
         chosen = chosen_precision(config, plan_in, side_by_side) if rank() == 0 else None
-        precision = from_rank_0(chosen)  # type: ignore[assignment]
+        precision = from_rank_0(chosen)
     return plan_in(precision)  # type: ignore[arg-type]  # checked in Config
 
 

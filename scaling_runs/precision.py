@@ -11,7 +11,8 @@ from scaling_runs.estimate import estimate_plan
 from scaling_runs.hardware import measured_matmul_flops_per_s
 from scaling_runs.launchers import SideBySide
 from scaling_runs.plan import Plan
-from scaling_runs.runtime import default_precision, world_size
+from scaling_runs.ranks import world_size
+from scaling_runs.runtime import default_precision
 from scaling_runs.spec import Precision
 from scaling_runs.store import Store
 

@@ -11,7 +11,7 @@ from scaling_runs.layout import Layout
 from scaling_runs.numbers import count, dollars, duration, number
 from scaling_runs.plan import Plan
 from scaling_runs.planning import TimedPlan
-from scaling_runs.runtime import rank
+from scaling_runs.ranks import rank
 from scaling_runs.store import Store
 from scaling_runs.tuned import as_tuned
 

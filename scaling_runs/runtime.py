@@ -1,16 +1,14 @@
-"""Where a cell runs: its device, its ranks and how they agree. Nothing here changes a result beyond rounding."""
+"""Where a cell runs: its device, and how its ranks share the work. Nothing here changes a result beyond rounding."""
 
 from __future__ import annotations
 
 import inspect
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -18,120 +16,22 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from fit.errors import UserError
-from scaling_runs.errors import RankLost
 from scaling_runs.hardware import peak_flops_per_s
 from scaling_runs.locks import Held, holding
 from scaling_runs.memory import CPU_EVAL_TOKENS
+from scaling_runs.ranks import Answer, from_rank_0, rank, ranks_are_apart, world_size
 from scaling_runs.sharding import checkpoint_activations, is_sharded, shard
 from scaling_runs.spec import CellSpec
 
 if TYPE_CHECKING:
     from models.loss import NextTokenLoss
 
-Answer = TypeVar("Answer")
-RANK_TIMEOUT = timedelta(minutes=10)
-"""What one rank may keep the others waiting."""
-PREPARING_TIMEOUT = timedelta(days=7)
-"""The same while rank 0 prepares a corpus, which for one of the web takes hours or days."""
 MICRO_BATCH_TOKENS = 16_384
 """Tokens of one forward pass on a GPU: enough to fill it, few enough for the logits of a large vocabulary."""
 
 _KNOWN = inspect.signature(DistributedDataParallel).parameters
 SYNC_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _KNOWN else "broadcast_buffers"
 """Whether buffers are exchanged on each forward pass: newer torch warns of the older name."""
-
-
-_apart = False
-"""Whether this rank works by itself for the time being."""
-
-
-def world_size() -> int:
-    """Ranks that torchrun started and that act together; 1 without it, and while they work apart."""
-    return 1 if _apart else int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def rank() -> int:
-    return 0 if _apart else int(os.environ.get("RANK", "0"))
-
-
-@contextmanager
-def ranks_apart() -> Iterator[None]:
-    """In the body each rank is by itself, as if torchrun had started it alone, but for the GPU that is its own."""
-    global _apart
-    _apart = True
-    try:
-        yield
-    finally:
-        _apart = False
-
-
-def _joined() -> bool:
-    return dist.is_initialized() and not _apart
-
-
-@contextmanager
-def joined_ranks() -> Iterator[None]:
-    """In the body the ranks that torchrun started act together: by NCCL where each has a GPU, by gloo elsewhere.
-
-    A rank takes its own GPU here, for NCCL sends objects by way of the current one, which is the first on every rank.
-    They part before the process ends: gloo's threads, where they outlive it, abort it now and then. A body
-    inside another's is part of that one.
-    """
-    if world_size() == 1 or _joined():
-        yield
-        return
-    if _has_cuda():
-        require_own_gpus(int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count())
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if _has_cuda() else "gloo", timeout=RANK_TIMEOUT)
-    parting = True
-    try:
-        with losing_a_rank():
-            yield
-    except RankLost:
-        parting = False  # NCCL would wait for the lost one; the process ends at once anyway
-        raise
-    finally:
-        if parting:
-            dist.destroy_process_group()
-
-
-@contextmanager
-def losing_a_rank() -> Iterator[None]:
-    """What NCCL or gloo raise in the body, where another rank is gone, as a RankLost."""
-    try:
-        yield
-    except RuntimeError as error:
-        if isinstance(error, dist.DistError) or "gloo" in str(error):  # gloo's have no type of their own
-            raise RankLost(rank(), error) from error
-        raise
-
-
-def wait_for_ranks(timeout: timedelta = RANK_TIMEOUT) -> None:
-    """Every rank leaves here together, or fails where one keeps the others waiting for longer than `timeout`."""
-    if _joined():
-        # NCCL's barrier would hold each GPU at full load
-        group = dist.new_group(backend="gloo", timeout=timeout)
-        dist.barrier(group=group)
-        dist.destroy_process_group(group)
-
-
-def from_rank_0(value: object) -> object:
-    """Rank 0's value, on every rank: for whatever clocks, disks or chance might decide differently on each."""
-    if not _joined():
-        return value
-    box = [value]
-    dist.broadcast_object_list(box, src=0)
-    return box[0]
-
-
-def require_own_gpus(local_ranks: int, gpus: int) -> None:
-    """UserError, on each of a node's ranks, where it has more of them than GPUs."""
-    if local_ranks > gpus:
-        raise UserError(
-            f"a node of {gpus} GPUs has {local_ranks} ranks, and each needs one of its own; start torchrun with "
-            f"--nproc-per-node={gpus}"
-        )
 
 
 def require_even_shares(spec: CellSpec) -> None:
@@ -228,7 +128,7 @@ class Runtime:
 
     def agree(self, mine: Answer) -> Answer:
         """Rank 0's answer, for decisions that clocks and disks make, so that no rank goes its own way."""
-        return cast(Answer, from_rank_0(mine)) if self.world_size > 1 else mine
+        return from_rank_0(mine) if self.world_size > 1 else mine
 
 
 def start_runtime(spec: CellSpec, threads: int, locks: Path) -> Runtime:
@@ -239,7 +139,7 @@ def start_runtime(spec: CellSpec, threads: int, locks: Path) -> Runtime:
     require_even_shares(spec)
     ranks = world_size()
     if _has_cuda():
-        index = int(os.environ["LOCAL_RANK"]) if ranks > 1 or _apart else _claim_gpu(locks)
+        index = int(os.environ["LOCAL_RANK"]) if ranks > 1 or ranks_are_apart() else _claim_gpu(locks)
         torch.cuda.set_device(index)
         torch.set_float32_matmul_precision("high")
         return Runtime(f"cuda:{index}", rank(), ranks, spec.precision, compile=True)

@@ -15,6 +15,8 @@ from types import FrameType
 SIGNAL = signal.SIGUSR2
 EXIT_CODE = 128 + SIGNAL
 """As a shell has it where the signal itself ended the process, before it trained anything."""
+MEET_EVERY_S = 5.0
+"""So often ranks ask each other whether they were told to end; after each step, where that takes longer."""
 _asked = False
 
 
@@ -57,7 +59,7 @@ def plain_interrupts(again: str = "to go on from here") -> Iterator[None]:
 
 
 def save_and_stop_when_asked() -> None:
-    """From here on SIGUSR2 sets `asked`, which the training loop looks at after each step."""
+    """From here on SIGUSR2 sets `asked`, which training looks at (`meetings.py`)."""
 
     def ask(number: int, frame: FrameType | None) -> None:
         global _asked

@@ -25,13 +25,14 @@ from typing import Any, Literal
 
 from fit.errors import UserError
 from scaling_runs.files import appending, read_json, remove_abandoned, write_json, write_text
-from scaling_runs.locks import Held, Holder, holding
+from scaling_runs.locks import PEEK_S, Held, Holder, holding, is_held
 from scaling_runs.places import names_in, place
 from scaling_runs.spec import CellSpec, spec_from_dict, spec_json
 from scaling_runs.trunk import Trunk
 
 Status = Literal["finished", "failed", "running", "waiting"]
 Record = dict[str, float]
+LOCK = ".lock"
 PROGRESS_EVERY_S = 1.0
 WRITES_AT_ONCE = 16
 """Files on their way to the disk, each of which is waited for: ten of them take little longer than one."""
@@ -78,10 +79,7 @@ class CellFolder:
 
     def failed_at(self) -> int | None:
         """When the last attempt failed, in nanoseconds by the file system's clock; None where it did not."""
-        try:
-            return (self.path / "failure.json").stat().st_mtime_ns
-        except FileNotFoundError:
-            return None
+        return _written_at(self.path / "failure.json")
 
     def status(self) -> Status:
         try:
@@ -99,15 +97,13 @@ class CellFolder:
         record = _read_if_there(self.path / "attempt.json")
         return None if record is None else int(record["began_ns"])
 
+    def saved_at(self) -> int | None:
+        """When its checkpoint was written, in nanoseconds by the file system's clock; None where there is none."""
+        return _written_at(self.checkpoint)
+
     def busy(self) -> bool:
         """Whether a process trains the cell at this moment."""
-        if not (self.path / "attempt.json").exists():
-            return False
-        try:
-            with self.lock():
-                return False
-        except CellBusy:
-            return True
+        return (self.path / "attempt.json").exists() and is_held(self.path / LOCK)
 
     def progress_flops(self, spared: float = 0.0) -> float:
         """FLOPs done by the last heartbeat, past those that a trunk has `spared` the cell."""
@@ -123,7 +119,7 @@ class CellFolder:
         """Hold the cell against other processes; CellBusy where one has it."""
         with ExitStack() as held:
             try:
-                held.enter_context(holding(self.path / ".lock"))
+                held.enter_context(holding(self.path / LOCK, PEEK_S))
             except Held as taken:
                 who = taken.holder or "another process"
                 raise CellBusy(
@@ -243,6 +239,14 @@ class Store:
 
     def sweep_folder(self, name: str) -> Path:
         return self.root / name
+
+
+def _written_at(path: Path) -> int | None:
+    """In nanoseconds by the file system's clock."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _read_if_there(path: Path) -> dict[str, Any] | None:

@@ -22,15 +22,15 @@ from scaling_runs.monitor import watching
 from scaling_runs.places import ONE_PROCESS, protocol, staged
 from scaling_runs.plan import Plan, left_of
 from scaling_runs.planning import TimedPlan, make_plan, time_plan
-from scaling_runs.report import print_plan, print_problems, say, totals
-from scaling_runs.runtime import (
+from scaling_runs.ranks import (
     from_rank_0,
     joined_ranks,
     rank,
-    require_even_shares,
     wait_for_ranks,
     world_size,
 )
+from scaling_runs.report import print_plan, print_problems, say, totals
+from scaling_runs.runtime import require_even_shares
 from scaling_runs.store import Store
 from scaling_runs.sweep_record import write_plan
 

@@ -7,22 +7,23 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.optim import Optimizer
 
-from scaling_runs.checkpoint import Progress, SaveClock, load_checkpoint, save_checkpoint
+from scaling_runs.checkpoint import Progress
 from scaling_runs.data import BatchReader, Corpus, mean_by_part, open_batches, validation_windows
+from scaling_runs.meetings import Meetings
 from scaling_runs.meter import Meter, finite
-from scaling_runs.optim import build_optimizers, set_lr
-from scaling_runs.runtime import Runtime, wait_for_ranks
-from scaling_runs.sharding import fill, whole
+from scaling_runs.optim import set_lr
+from scaling_runs.runtime import Runtime
+from scaling_runs.sharding import whole
 from scaling_runs.spec import CellSpec
-from scaling_runs.stopping import Preempted, asked
+from scaling_runs.stopping import Preempted
 from scaling_runs.store import FINAL_LOSS, CellFolder, Record
+from scaling_runs.trainee import trainee_of
 from scaling_runs.trunk import Branch, Trunk
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def train_cell(
     each record of the curve: those of earlier attempts first, then each once it is written. `keep` is handed the model
     with its final loss. Raises CellFailed where the loss or the gradient is no number.
     """
-    trainee = _trainee(spec, runtime)
+    trainee = trainee_of(spec, runtime)
     progress = trainee.load(folder.checkpoint)
     validation = validation_windows(corpus, spec.seq_len, spec.val_tokens)
     step_fn = TrainStep(trainee.network, trainee.optimizers, spec, runtime)
@@ -85,7 +86,7 @@ def train_cell(
         meter = Meter(spec, runtime, progress)
         progress = replace(progress, unread_loss=0.0, unread_steps=0)
         clock = time.monotonic() - progress.wall_s
-        saves = SaveClock()
+        meetings = Meetings(runtime, progress.step)
         while progress.step < spec.steps:
             loss, grad_norm, lr = step_fn(batches.batch(progress.step), progress.step)
             progress.step += 1
@@ -99,13 +100,12 @@ def train_cell(
             progress.wall_s = time.monotonic() - clock
             if meter.due(progress.step):
                 record(meter.read(progress.step, progress.wall_s, lr, grad_norm))
-                if runtime.agree(saves.due()):
-                    started_at = time.monotonic()
-                    trainee.save(folder.checkpoint, progress, batches)
-                    saves.saved(started_at)
-            if stop_is_due(runtime, meter.due(progress.step)):
+            due = meetings(progress.step)
+            if due.save or due.stop:
+                started_at = time.monotonic()
                 trainee.save(folder.checkpoint, meter.unread(progress), batches)
-                wait_for_ranks()  # torchrun ends the others, and the one that writes, as soon as one has ended
+                meetings.saves.saved(started_at)
+            if due.stop:
                 raise Preempted
             if branch.asks_for(progress.step):
                 trainee.save(trunk.state(progress.step), _as_trunk(progress, folder, runtime), batches)
@@ -120,45 +120,6 @@ def train_cell(
     return Result(
         final.loss, final.se, wall_s, trained_tokens, mean_by_part(corpus, final.window_losses.numpy())
     )
-
-
-@dataclass(frozen=True)
-class Trainee:
-    """What is trained, and how its state is kept."""
-
-    model: torch.nn.Module
-    network: torch.nn.Module
-    """The model with its loss, as the ranks train it together."""
-    optimizers: list[Optimizer]
-    runtime: Runtime
-
-    def load(self, path: Path, *, must_exist: bool = False) -> Progress:
-        return load_checkpoint(path, self.model, self.optimizers, must_exist=must_exist)
-
-    def save(self, path: Path, progress: Progress, batches: BatchReader) -> None:
-        """By rank 0, to which all ranks tell where they read, and sharded ones send their parts."""
-        lanes = batches.lanes()
-        if lanes:
-            progress = replace(progress, lanes=self.runtime.merged(lanes))
-        if self.runtime.is_main or self.runtime.sharded:
-            save_checkpoint(path, self.model, self.optimizers, progress, write=self.runtime.is_main)
-
-
-def _trainee(spec: CellSpec, runtime: Runtime) -> Trainee:
-    # transformers, for whose seconds only training need wait
-    from models.factory import build_model, build_undrawn
-    from models.loss import NextTokenLoss
-
-    torch.manual_seed(spec.seed)
-    how: dict[str, Any] = {"seq_len": spec.seq_len, "seed": spec.seed, "init_std": spec.recipe.init_std}
-    if runtime.sharded:
-        model, draw = build_undrawn(spec.shape, **how)
-        network = runtime.wrap(NextTokenLoss(model))
-        fill(network, draw, runtime.device)
-    else:
-        model = build_model(spec.shape, **how, device=runtime.device)
-        network = runtime.wrap(NextTokenLoss(model))
-    return Trainee(model, network, build_optimizers(model, spec.recipe), runtime)
 
 
 def _batches(
@@ -185,13 +146,6 @@ def _as_trunk(progress: Progress, folder: CellFolder, runtime: Runtime) -> Progr
         trunk_s=progress.trunk_s + progress.wall_s,
         curve=folder.curve() if runtime.is_main else [],
     )
-
-
-def stop_is_due(runtime: Runtime, together: bool) -> bool:
-    """Whether the process was asked to save and end; ranks ask each other where they meet anyway."""
-    if runtime.world_size == 1:
-        return asked()
-    return together and runtime.agree(asked())
 
 
 class TrainStep:

@@ -38,8 +38,8 @@ from tests.launching import (
 
 EAGER = f"""
 import runpy, sys
-from scaling_runs import checkpoint
-checkpoint.SAVE_EVERY_S, checkpoint.MAX_SAVE_SHARE = 0, 1
+from scaling_runs import meetings
+meetings.SAVE_EVERY_S, meetings.MAX_SAVE_SHARE = 0, 1
 sys.argv[0] = {str(ROOT / "launch.py")!r}
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -260,3 +260,20 @@ def test_a_sweep_whose_cells_all_fail_says_why_and_leaves_its_table(outcomes: di
     assert "has no finished runs" in diverged.ran.out
     assert diverged.ran.out.count("it is tried again on the next run") == 6
     assert not (diverged.folder / "fit.json").exists()
+
+
+def test_two_sweeps_started_at_once_share_the_work_and_train_no_cell_twice(
+    base: Path, tmp_path: Path, sweep: Sweep
+) -> None:
+    """Truth: each cell's attempts, and the run table of a sweep by itself; what is still the other's is told."""
+    options = grid(base, tmp_path)
+    both = side_by_side(partial(launch_warm, *options, ALONE), partial(launch_warm, *options, ALONE))
+    assert 0 in [ran.code for ran in both], both
+    for ran in both:
+        assert ran.err == ""
+        assert (
+            ran.code == 0 or "(another process is training it); it is tried again on the next run" in ran.out
+        )
+    attempts = [path.read_text().splitlines() for path in tmp_path.glob("cells/*/attempts.jsonl")]
+    assert [len(of_one) for of_one in attempts] == [1] * 6
+    assert untimed(Sweep(launch_warm(*options, ALONE), tmp_path).rows()) == untimed(sweep.rows())

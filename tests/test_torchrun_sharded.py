@@ -156,8 +156,8 @@ def test_a_sharded_cell_leaves_a_state_of_its_trunk_and_another_goes_on_from_it_
 
 DIES_AT = 30
 DYING = f"""
-from scaling_runs import checkpoint, train
-checkpoint.SAVE_EVERY_S = checkpoint.MAX_BETWEEN_SAVES_S = 0.0
+from scaling_runs import meetings, train
+meetings.SAVE_EVERY_S = meetings.MAX_BETWEEN_SAVES_S = 0.0
 step = train.TrainStep.__call__
 def dying(self, windows, at):
     if at == {DIES_AT} and os.environ["RANK"] == "1":

@@ -16,8 +16,8 @@ from scaling_runs.launchers import SideBySide
 from scaling_runs.numbers import number
 from scaling_runs.plan import Plan
 from scaling_runs.planning import TimedPlan, time_plan
+from scaling_runs.ranks import from_rank_0, rank
 from scaling_runs.report import say
-from scaling_runs.runtime import from_rank_0, rank
 from scaling_runs.store import Store
 
 DECISIONS = "decisions.json"

@@ -10,6 +10,7 @@ from scaling_runs.memory import checkpoint_bytes, host_memory
 from scaling_runs.numbers import number
 from scaling_runs.slurm.options import SlurmOptions
 from scaling_runs.spec import CellSpec
+from scaling_runs.stopping import MEET_EVERY_S
 from scaling_runs.sweep_record import PlannedCell
 
 START_S = 120.0
@@ -62,7 +63,8 @@ def resources_of(cells: Sequence[PlannedCell], specs: Sequence[CellSpec], option
     memory_gb = options.memory_gb
     if memory_gb is None:
         memory_gb = _memory_gb(max(host_memory(spec, gpus) for spec in specs))
-    warn_s = warning_s(max(map(checkpoint_bytes, specs)))
+    step_s = max(total_s / spec.steps for total_s, spec in zip(seconds, specs, strict=True))
+    warn_s = warning_s(max(map(checkpoint_bytes, specs)), step_s)
     minutes = minutes_for(seconds, warn_s, options.max_minutes)
     return Resources(nodes, gpus, memory_gb or None, minutes, min(warn_s, 30 * minutes))
 
@@ -84,9 +86,12 @@ def minutes_for(seconds: Sequence[float], warn_s: int, max_minutes: int) -> int:
     return min(2 ** math.ceil(math.log2(needed_s / 60)), max_minutes)
 
 
-def warning_s(saved_bytes: float) -> int:
-    """Before its end that a job is told of it, which then saves so much: minutes, a power of two of them."""
-    needed_s = LATE_S + saved_bytes / SAVED_BYTES_PER_S
+def warning_s(saved_bytes: float, step_s: float) -> int:
+    """Before its end that a job is told of it, which then saves so much: minutes, a power of two of them.
+
+    step_s: of one step, two of which may pass before the ranks meet.
+    """
+    needed_s = LATE_S + MEET_EVERY_S + 2 * SLACK * step_s + saved_bytes / SAVED_BYTES_PER_S
     return max(WARN_S, 60 * 2 ** math.ceil(math.log2(needed_s / 60)))
 
 

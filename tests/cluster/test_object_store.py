@@ -46,19 +46,19 @@ BUCKET = "isoflop"
 STOPPING = f"""
 import os, runpy, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
-from scaling_runs import checkpoint, outages, places
+from scaling_runs import meetings, outages, places
 from scaling_runs.s3 import PromptS3
 PromptS3.read_timeout = 1
 places.OPTIONS["s3"]["config_kwargs"]["retries"]["max_attempts"] = 0
 outages.PATIENCE_S = float(os.environ["PATIENCE_S"])
-checkpoint.SAVE_EVERY_S, checkpoint.MAX_SAVE_SHARE = 0, 1
+meetings.SAVE_EVERY_S, meetings.MAX_SAVE_SHARE = 0, 1
 def saved(self, started_at):
     try:
         open(os.environ["STOPPED"], "x").close()
     except FileExistsError:
         return
     os.kill(int(os.environ["SERVER"]), signal.SIGSTOP)
-checkpoint.SaveClock.saved = saved
+meetings.SaveClock.saved = saved
 sys.argv[0] = {str(ROOT / "launch.py")!r}
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

@@ -29,10 +29,10 @@ sys.path.insert(0, {str(ROOT)!r})
 from scaling_runs import ray_cells
 train_one = ray_cells._train_one
 def deadly(*arguments):
-    from scaling_runs import checkpoint, train
+    from scaling_runs import meetings, trainee
     from scaling_runs.store import CellFolder
-    checkpoint.SAVE_EVERY_S, checkpoint.MAX_SAVE_SHARE = 0, 1
-    save = train.save_checkpoint
+    meetings.SAVE_EVERY_S, meetings.MAX_SAVE_SHARE = 0, 1
+    save = trainee.save_checkpoint
     def save_and_die(path, model, optimizers, progress, **options):
         save(path, model, optimizers, progress, **options)
         if path.name != "checkpoint.pt" or progress.step <= CellFolder(path.parent).spec().trunk_steps:
@@ -43,7 +43,7 @@ def deadly(*arguments):
         except FileExistsError:
             return
         os.kill(os.getpid(), signal.SIGKILL)
-    train.save_checkpoint = save_and_die
+    trainee.save_checkpoint = save_and_die
     return train_one(*arguments)
 ray_cells._train_one = deadly
 sys.argv[0] = {str(ROOT / "launch.py")!r}

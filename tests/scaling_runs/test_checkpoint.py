@@ -3,7 +3,6 @@
 import pickle
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 
 from fit.errors import UserError
 from models.factory import build_model
-from scaling_runs.checkpoint import DamagedCheckpoint, Progress, SaveClock, load_checkpoint, save_checkpoint
+from scaling_runs.checkpoint import DamagedCheckpoint, Progress, load_checkpoint, save_checkpoint
 from scaling_runs.optim import build_optimizers
 from scaling_runs.spec import CellSpec
 from tests.configs import ROOT
@@ -41,30 +40,6 @@ def test_a_restored_cell_goes_on_as_if_nothing_had_happened(tmp_path: Path, spec
     steps(restored, restored_optimizers, range(3, 6))
     for mine, other in zip(model.parameters(), restored.parameters(), strict=True):
         assert torch.equal(mine, other)
-
-
-def test_saving_takes_no_more_than_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Truth: 20 s where a save is quick; 50 times the save's own time, so 2% of it, where a save takes 7 s."""
-    now = 0.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    clock = SaveClock()
-    now = 20.0
-    assert not clock.due()
-    now = 20.1
-    assert clock.due()
-    clock.saved(started_at=20.0)
-    now = 40.2
-    assert clock.due()
-    now = 47.0
-    clock.saved(started_at=40.0)
-    now = 47.0 + 349.0
-    assert not clock.due()
-    now = 47.0 + 351.0
-    assert clock.due()
-    now = 1000.0
-    clock.saved(started_at=900.0)
-    now = 1901.0
-    assert clock.due(), "a quarter of an hour is all that may be lost"
 
 
 def test_nothing_but_the_whole_file_takes_its_name(tmp_path: Path, spec: CellSpec) -> None:

@@ -18,7 +18,7 @@ from fit.errors import UserError
 from fit.table import load_runs
 from models.flops import params, train_flops_per_token
 from models.shapes import Shape
-from scaling_runs import checkpoint, train
+from scaling_runs import meetings, train
 from scaling_runs.conclusion import to_csv
 from scaling_runs.config import Config
 from scaling_runs.job import bits_per_byte, result_row, run_cell, run_job
@@ -286,7 +286,7 @@ def test_a_uniform_guess_of_bytes_costs_eight_bits_a_byte() -> None:
 def test_the_weights_of_a_finished_cell_take_no_room(
     text: RealText, short: CellSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "SAVE_EVERY_S", -1.0)  # it has some until then
+    monkeypatch.setattr(meetings, "SAVE_EVERY_S", -1.0)  # it has some until then
     folder = Store(tmp_path).add(short)
     run_cell(folder, quiet(text, tmp_path))
     names = {path.name for path in folder.path.iterdir()} - {".lock"}

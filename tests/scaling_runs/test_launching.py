@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -174,6 +175,29 @@ def test_only_the_cells_that_kill_their_workers_fail(
     for cell_id in launch.deadly:
         assert "its worker process died" in (store.cell(cell_id).failure() or "")
         assert launch.launched.count([cell_id]) >= 1, "it is blamed alone"
+
+
+def test_a_cell_that_comes_along_from_death_to_death_is_not_blamed(store: Store, plan: Plan) -> None:
+    """Truth: a cell that its time limit ends five times, after a new checkpoint each time; and one that has none."""
+    slow, stuck = plan.cells[:2]
+    launched = Counter[str]()
+
+    def launch(cell_ids: Sequence[str]) -> list[BaseException | None]:
+        for cell_id in cell_ids:
+            launched[cell_id] += 1
+            folder = store.cell(cell_id)
+            folder.begin_attempt()
+            if cell_id == slow.cell_id:
+                if launched[cell_id] > 5:
+                    finish(store, slow)
+                    continue
+                folder.checkpoint.write_text(str(launched[cell_id]))
+            raise RuntimeError("Slurm has ended the job")
+        return [None] * len(cell_ids)
+
+    train_all(store, [slow, stuck], launch)
+    assert statuses(store, [slow, stuck]) == ["finished", "failed"]
+    assert launched[slow.cell_id] == 6
 
 
 def test_a_launcher_that_cannot_even_begin_is_not_asked_for_ever(store: Store, plan: Plan) -> None:

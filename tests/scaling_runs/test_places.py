@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import json
+import math
 import os
 import socket
 import threading
@@ -19,12 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fit.errors import UserError
-from scaling_runs import checkpoint, locks, outages, places
+from scaling_runs import locks, meetings, outages, places
 from scaling_runs.errors import StoreLost
 from scaling_runs.files import appending, read_json, whole_file, write_json, write_text
 from scaling_runs.job import run_cell
 from scaling_runs.launchers import SideBySide
-from scaling_runs.locks import Held, holding
+from scaling_runs.locks import Held, holding, is_held
 from scaling_runs.places import is_local, place, require_place, staged
 from scaling_runs.store import CellBusy, Store
 from scaling_runs.sweeper import run_sweep
@@ -158,10 +160,49 @@ def test_who_comes_too_late_to_renew_a_lease_ends_and_touches_nothing(
             time.sleep(10)
 
     with pytest.raises(
-        StoreLost, match=r"lease memory:.*\.lock\.1 could not be renewed for -1 s, .*run the same"
+        StoreLost, match=r"lease memory:.*\.lock\.1 could not be renewed for -0.875 s, .*run the same"
     ):
         sleep_through()
     assert [one.name for one in path.parent.iterdir()] == [".lock.2"]
+
+
+def test_who_asks_for_a_lease_in_vain_until_it_lapses_ends_before_that(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: a store whose answer to a renewal never comes: no later than its lease, the holder is told to end."""
+    monkeypatch.setattr(locks, "RENEW_EVERY_S", 0.05)
+    monkeypatch.setattr(locks, "LEASE_S", 2.0)
+    path, answer, dated = place(url) / ".lock", threading.Event(), locks._dated
+    calls, held_at = itertools.count(), math.inf
+
+    def dated_late(content: dict[str, Any]) -> str:
+        if next(calls):  # the first creates it
+            answer.wait(60)
+        return dated(content)
+
+    def outlast() -> None:
+        nonlocal held_at
+        with holding(path):
+            held_at = time.time()
+            time.sleep(10)
+
+    monkeypatch.setattr(locks, "_dated", dated_late)
+    try:
+        with pytest.raises(StoreLost, match=r"could not be renewed for 1\.75 s"):
+            outlast()
+        assert time.time() - held_at < 2.0
+    finally:
+        answer.set()
+
+
+def test_whether_a_lease_is_held_is_seen_without_taking_it(url: str) -> None:
+    """Truth: what lies at the store, before, in and after."""
+    path = place(url) / ".lock"
+    assert not is_held(path)
+    with holding(path):
+        assert is_held(path)
+        assert [one.name for one in path.parent.iterdir()] == [".lock.1"]
+    assert not is_held(path)
 
 
 def test_files_that_are_made_in_a_folder_are_sent(url: str) -> None:
@@ -188,7 +229,7 @@ def test_a_cell_at_a_url_is_that_of_a_folder_and_goes_on_after_a_kill(
     text: RealText, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Truth: result and curve of the same cell in a folder, undisturbed; it leaves its trunk's state at the URL."""
-    monkeypatch.setattr(checkpoint, "SAVE_EVERY_S", -1.0)
+    monkeypatch.setattr(meetings, "SAVE_EVERY_S", -1.0)
     spec = wsd(text, 60)
     undisturbed = Store(tmp_path).add(spec)
     row = run_cell(undisturbed, quiet(text, tmp_path))
@@ -213,7 +254,7 @@ def test_a_cell_whose_store_is_lost_has_not_failed_and_goes_on_from_its_checkpoi
     """Truth: result and curve of the same cell in a folder; the store is away from its first checkpoint on."""
     from fsspec.implementations.memory import MemoryFileSystem
 
-    monkeypatch.setattr(checkpoint, "SAVE_EVERY_S", -1.0)
+    monkeypatch.setattr(meetings, "SAVE_EVERY_S", -1.0)
     monkeypatch.setattr(outages, "PATIENCE_S", 0.1)
     monkeypatch.setattr(outages, "FIRST_WAIT_S", 0.01)
     spec = wsd(text, 60)
@@ -230,7 +271,7 @@ def test_a_cell_whose_store_is_lost_has_not_failed_and_goes_on_from_its_checkpoi
             for name in ("_open", "cat_file", "exists", "info", "ls", "rm_file"):
                 away.setattr(MemoryFileSystem, name, gone)
 
-        away.setattr(checkpoint.SaveClock, "saved", lose)
+        away.setattr(meetings.SaveClock, "saved", lose)
         with pytest.raises(StoreLost, match=r"metrics\.jsonl could not be read or written .*\(gone\)"):
             run_cell(folder, config)
     assert folder.failure() is None

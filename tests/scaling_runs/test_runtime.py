@@ -18,14 +18,7 @@ from hypothesis import strategies as st
 from fit.errors import UserError
 from scaling_runs import runtime
 from scaling_runs.layout import largest_micro_batch
-from scaling_runs.runtime import (
-    Runtime,
-    from_rank_0,
-    joined_ranks,
-    require_even_shares,
-    require_own_gpus,
-    start_runtime,
-)
+from scaling_runs.runtime import Runtime, require_even_shares, start_runtime
 from scaling_runs.spec import CellSpec
 from tests.configs import ROOT
 from tests.scaling_runs.test_spec import a_spec
@@ -35,18 +28,6 @@ def spec_with(batch_size: int, seq_len: int = 64) -> CellSpec:
     spec = a_spec()
     recipe = dataclasses.replace(spec.recipe, batch_size=batch_size)
     return dataclasses.replace(spec, recipe=recipe, seq_len=seq_len)
-
-
-def test_without_torchrun_there_is_one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Truth: torchrun's variables are absent; nothing is joined and a value is one's own."""
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
-        monkeypatch.delenv(name, raising=False)
-    with joined_ranks():
-        assert (runtime.rank(), runtime.world_size()) == (0, 1)
-        assert not torch.distributed.is_initialized()
-    value = object()
-    assert from_rank_0(value) is value
-    runtime.wait_for_ranks()
 
 
 @settings(deadline=None)
@@ -168,84 +149,6 @@ def test_workers_who_see_one_gpu_each_hold_locks_of_their_own(tmp_path: Path) ->
         subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, env=env, check=True)
     expected = {f"{socket.gethostname()}-gpu-{gpu}.lock" for gpu in (0, 1)}
     assert {path.name for path in tmp_path.iterdir()} == expected
-
-
-def test_a_rank_takes_its_own_gpu_before_it_meets_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Truth: the order of the two calls and torchrun's LOCAL_RANK; the GPUs are feigned, for here may be none."""
-    calls: list[object] = []
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    monkeypatch.setenv("LOCAL_RANK", "3")
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    monkeypatch.setattr(runtime, "_has_cuda", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    monkeypatch.setattr(torch.cuda, "set_device", calls.append)
-    monkeypatch.setattr(
-        torch.distributed, "init_process_group", lambda backend, timeout: calls.append(backend)
-    )
-    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: calls.append("parted"))
-    with joined_ranks():
-        assert calls == [3, "nccl"]
-    assert calls == [3, "nccl", "parted"]
-
-
-def test_more_ranks_than_gpus_are_refused_in_one_sentence() -> None:
-    """Truth: three ranks on two GPUs."""
-    require_own_gpus(2, 2)
-    with pytest.raises(UserError, match=r"a node of 2 GPUs has 3 ranks, .*--nproc-per-node=2"):
-        require_own_gpus(3, 2)
-
-
-def test_ranks_part_where_they_joined_whatever_the_body_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Truth: torch's own word on whether this process is in a group, which at the process's end may abort it."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    monkeypatch.setattr(runtime, "world_size", lambda: 2)  # the group is of this process alone
-    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 1, "RANK": 0}.items():
-        monkeypatch.setenv(name, str(value))
-    seen: list[bool] = []
-
-    def body() -> None:
-        with joined_ranks():
-            with joined_ranks():
-                seen.append(torch.distributed.is_initialized())
-            seen.append(torch.distributed.is_initialized())
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        body()
-    assert seen == [True, True]
-    assert not torch.distributed.is_initialized()
-
-
-WAIT = """
-import sys, time
-from datetime import timedelta
-import torch.distributed as dist
-from scaling_runs import runtime
-
-rank, meet, seconds = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
-dist.init_process_group("gloo", timeout=timedelta(seconds=2), init_method=f"file://{meet}", rank=rank, world_size=2)
-barrier = dist.barrier
-dist.barrier = lambda **group: (time.sleep(4 * (rank == 0)), barrier(**group))
-runtime.wait_for_ranks(timedelta(seconds=seconds))
-"""
-
-
-def test_ranks_wait_for_the_first_as_long_as_they_are_told(tmp_path: Path) -> None:
-    """Truth: two real ranks of a group that waits 2 s for anything else, the first of which comes 4 s late."""
-    running = {
-        (seconds, rank): subprocess.Popen(
-            [sys.executable, "-c", WAIT, str(rank), str(tmp_path / f"meet-{seconds}"), str(seconds)],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stderr=subprocess.DEVNULL,
-        )
-        for seconds in (2, 60)
-        for rank in range(2)
-    }
-    codes = {of: process.wait(timeout=120) for of, process in running.items()}
-    assert codes[2, 1] != 0
-    assert codes[60, 1] == 0
 
 
 MERGE = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from fit.errors import UserError
 from scaling_runs import store as store_module
+from scaling_runs.locks import Holder
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellBusy, CellFolder, Record, Store
 
@@ -250,3 +252,28 @@ def test_attempts_are_kept_with_where_they_went_on_from(folder: CellFolder) -> N
     told = [(attempt["step"], attempt["from"]) for attempt in folder.attempts()]
     assert told == [(0, "nothing"), (20, "checkpoint"), (60, "trunk")]
     assert {attempt["host"] for attempt in folder.attempts()} == {socket.gethostname()}
+
+
+def test_a_look_at_a_lock_neither_keeps_a_worker_out_nor_takes_its_name(folder: CellFolder) -> None:
+    """Truth: a thread that looks all the while, as `watch` and the conclusion of another sweep do now and then."""
+    folder.begin_attempt()
+    ended = threading.Event()
+    looks = []
+
+    def look() -> None:
+        while not ended.is_set():
+            looks.append(folder.busy())
+
+    watching = threading.Thread(target=look)
+    watching.start()
+    try:
+        for _ in range(200):
+            with folder.lock():
+                named = Holder.of((folder.path / ".lock").read_text())
+                assert named is not None
+                assert named.pid == os.getpid()
+    finally:
+        ended.set()
+        watching.join()
+    assert set(looks) == {True, False}
+    assert not folder.busy()

@@ -14,7 +14,7 @@ import torch
 
 from fit.errors import UserError
 from models.loss import NextTokenLoss
-from scaling_runs import checkpoint, train
+from scaling_runs import meetings
 from scaling_runs.data import Corpus, validation_windows
 from scaling_runs.meter import CellFailed
 from scaling_runs.recipe import RecipeConfig, resolve
@@ -68,8 +68,8 @@ def less_clocks(curve: list[Record]) -> list[Record]:
 
 @pytest.fixture
 def checkpoints_at_each_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "SAVE_EVERY_S", -1.0)
-    monkeypatch.setattr(checkpoint, "MAX_SAVE_SHARE", math.inf)
+    monkeypatch.setattr(meetings, "SAVE_EVERY_S", -1.0)
+    monkeypatch.setattr(meetings, "MAX_SAVE_SHARE", math.inf)
 
 
 def test_training_on_real_text_lowers_the_loss(text: RealText, spec: CellSpec, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_cell_that_is_told_to_end_saves_at_that_very_step_and_goes_on_as_if_it
         taken += 1
         return taken in (13, 33)
 
-    monkeypatch.setattr(train, "asked", told)
+    monkeypatch.setattr(meetings, "asked", told)
     for _ in range(2):
         with pytest.raises(Preempted):
             trained(spec, text, path)

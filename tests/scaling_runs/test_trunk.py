@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from fit.errors import UserError
-from scaling_runs import checkpoint
+from scaling_runs import meetings
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellFolder, Store
 from scaling_runs.train import train_cell
+from scaling_runs.trainee import trainee_of
 from scaling_runs.trunk import Branch, Trunk
-from tests.scaling_runs.conftest import RealText, spec_for, untrained
+from tests.scaling_runs.conftest import RealText, spec_for
 from tests.scaling_runs.test_train import CPU, KilledError, kill_before, less_clocks, nothing
 
 
@@ -93,7 +94,7 @@ def test_a_kill_anywhere_on_the_way_changes_nothing(
     text: RealText, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Truth: the same two cells undisturbed; killed on the trunk, at a fork, and in the cooldown of each."""
-    monkeypatch.setattr(checkpoint, "SAVE_EVERY_S", -1.0)
+    monkeypatch.setattr(meetings, "SAVE_EVERY_S", -1.0)
     specs = [wsd(text, 60), wsd(text, 40)]
     undisturbed = Store(tmp_path / "undisturbed")
     for spec in specs:
@@ -214,9 +215,8 @@ def test_a_state_that_vanished_is_no_fresh_start(text: RealText, tmp_path: Path)
     """Truth: weights that were trained must not go on from step 0 in silence."""
     store, spec = Store(tmp_path), wsd(text, 60)
     store.add(spec)
-    model = untrained(spec)
     with pytest.raises(UserError, match=r"48\.pt is gone"):
-        checkpoint.load_checkpoint(store.trunk(spec).state(48), model, [], must_exist=True)
+        trainee_of(spec, CPU).load(store.trunk(spec).state(48), must_exist=True)
 
 
 def test_no_state_goes_while_another_run_trains_the_trunk(tmp_path: Path) -> None:
