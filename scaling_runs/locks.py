@@ -131,10 +131,15 @@ def _lease(path: Path) -> Iterator[None]:
     ended, lost = threading.Event(), threading.Event()
     renewed_at = time.time()
 
+    def late(now: float) -> bool:
+        return now - renewed_at > HELD_SHARE * LEASE_S
+
     def renew() -> None:
         nonlocal renewed_at
         while not ended.wait(RENEW_EVERY_S) and not lost.is_set():
             asked_at = time.time()
+            if late(asked_at):
+                return  # another's may be there by now
             with suppress(Exception), impatient():  # a store that is away for a moment is asked again
                 mine.write_text(_dated(content))
                 renewed_at = asked_at
@@ -142,7 +147,7 @@ def _lease(path: Path) -> Iterator[None]:
     def watch() -> None:
         """Beside `renew`, whose question may hang for longer than the lease lasts."""
         while not ended.wait(RENEW_EVERY_S / 20):
-            if time.time() - renewed_at > HELD_SHARE * LEASE_S:  # this process slept, or the store was away
+            if late(time.time()):  # this process slept, or the store was away
                 lost.set()
                 _interrupt_main_thread()
                 return

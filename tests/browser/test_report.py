@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fit.advise import advise
-from fit.constraints import Constraints, best_choice
+from fit.constraints import Constraints, best_choice, most_params
 from fit.isoflop import IsoflopFit
 from fit.laws import load_law
 from fit.report.advice import cautions
@@ -26,10 +26,11 @@ CONSTRAINTS: dict[str, dict[str, str]] = {
     "free": {},
     "scarce data": {"uniqueTokens": "100B"},
     "fixed params": {"params": "7e9"},
+    "little memory": {"memory": "80"},
     "served": {"inferenceTokens": "2T"},
-    "all": {"uniqueTokens": "300B", "params": "1.5B", "inferenceTokens": "0.2T"},
+    "all": {"uniqueTokens": "300B", "params": "1.5B", "memory": "640", "inferenceTokens": "0.2T"},
 }
-FIELDS = ("uniqueTokens", "params", "inferenceTokens")
+FIELDS = ("uniqueTokens", "params", "memory", "inferenceTokens")
 UNITS = {"B": 1e9, "T": 1e12}
 
 
@@ -116,6 +117,7 @@ def test_the_panel_computes_what_advise_does(open_page: Open, report_file: Path,
             constraints = Constraints(
                 unique_tokens=number(fields.get("uniqueTokens")),
                 params=number(fields.get("params")),
+                most_params=most_params(memory) if (memory := number(fields.get("memory"))) else None,
                 inference_tokens=number(fields.get("inferenceTokens")) or 0.0,
             )
             best, choice = best_choice(tradeoff, constraints), found["choice"]
@@ -128,7 +130,7 @@ def test_the_panel_computes_what_advise_does(open_page: Open, report_file: Path,
 
 
 @pytest.mark.parametrize("law_name", ["own", "llama3"])
-@pytest.mark.parametrize("name", ["free", "scarce data", "fixed params", "served"])
+@pytest.mark.parametrize("name", ["free", "scarce data", "fixed params", "little memory", "served"])
 def test_the_command_that_the_panel_shows_prints_the_panels_numbers(
     open_page: Open, report_file: Path, fit: Run, law_name: str, name: str
 ) -> None:
@@ -150,7 +152,7 @@ def test_the_command_that_the_panel_shows_prints_the_panels_numbers(
         assert f"  loss    {str(shown('loss')).removesuffix(' nats a token')}" in said.out
     if name != "free":
         assert f"    {shown('choice')}" in said.out
-    if name in ("scarce data", "fixed params"):
+    if name in ("scarce data", "fixed params", "little memory"):
         assert f": wastes {shown('regret')}" in said.out
 
 
@@ -191,6 +193,10 @@ def test_what_is_no_number_is_told_and_nothing_of_before_is_shown_beside_it(
     page.fill("#params", "1e12")
     page.fill("#inferenceTokens", "1T")
     assert "nothing is left to train" in (page.locator("[data-output=message]").text_content() or "")
+    page.fill("#memory", "16")
+    assert (page.locator("[data-output=message]").text_content() or "") == (
+        "So many params do not fit: the memory holds 1B."
+    )
     assert opened.troubles == []
 
 
@@ -206,7 +212,7 @@ def test_all_of_the_panel_is_reached_and_moved_by_the_keyboard(open_page: Open, 
             page.keyboard.press("ArrowRight")
             assert float(page.input_value("#flops")) > float(before)
         page.keyboard.press("Tab")
-    assert reached[:7] == ["law", "flops", "slider", *FIELDS, "restart"]
+    assert reached[:8] == ["law", "flops", "slider", *FIELDS, "restart"]
     assert "copy" in reached
 
 

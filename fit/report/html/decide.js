@@ -150,7 +150,10 @@ function decider(panel) {
     return Math.min(size, unique) + unique * repeats * -Math.expm1(-excess / repeats);
   };
 
-  // constraints: {uniqueTokens, params, inferenceTokens}, null or 0 where there is none. null where nothing can be paid
+  const mostParams = (memoryGb) => (memoryGb * 1e9) / K.bytesAParam;
+
+  // constraints: {uniqueTokens, params, mostParams, inferenceTokens}, null or 0 where there is none. null where nothing
+  // can be paid, or the params do not fit
   function bestChoice(tradeoff, constraints) {
     const free = { ...constraints, uniqueTokens: null };
     const choice = best(tradeoff, free);
@@ -163,12 +166,14 @@ function decider(panel) {
     const served = K.inferenceFlops * constraints.inferenceTokens;
     const unique = constraints.uniqueTokens;
     if (constraints.params) {
+      if (constraints.mostParams && constraints.params > constraints.mostParams) return null;
       const most = served === 0 ? Infinity : tradeoff.flops / served;
       return constraints.params >= most ? null : [constraints.params, constraints.params];
     }
     let most =
       served === 0 ? tradeoff.params / K.smallest : (tradeoff.flops / served) * (1 - 1e-9);
     if (unique) most = Math.min(most, tradeoff.flops / (K.flopsPerParamToken * unique + served));
+    if (constraints.mostParams) most = Math.min(most, constraints.mostParams);
     return [Math.min(tradeoff.params, most) * K.smallest, most];
   }
 
@@ -216,7 +221,7 @@ function decider(panel) {
     };
   }
 
-  return { advise, neighbour, bestChoice, axisValue };
+  return { advise, neighbour, bestChoice, mostParams, axisValue };
 }
 
 // Numbers as fit/report/numbers.py writes them

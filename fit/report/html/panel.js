@@ -2,6 +2,7 @@
 "use strict";
 
 function showPanel(panel) {
+  const CONSTRAINTS = ["uniqueTokens", "params", "memory", "inferenceTokens"];
   const form = document.getElementById("panel");
   if (!form) return;
   const decide = decider(panel);
@@ -26,7 +27,7 @@ function showPanel(panel) {
 
   function read() {
     const values = {};
-    for (const name of ["flops", "uniqueTokens", "params", "inferenceTokens"]) {
+    for (const name of ["flops", ...CONSTRAINTS]) {
       values[name] = amount(name);
       const wrong = Number.isNaN(values[name]) || (name === "flops" && values[name] === null);
       field(name).setAttribute("aria-invalid", String(wrong));
@@ -49,12 +50,16 @@ function showPanel(panel) {
     const constraints = {
       uniqueTokens: values.uniqueTokens,
       params: values.params,
+      mostParams: values.memory && decide.mostParams(values.memory),
       inferenceTokens: values.inferenceTokens ?? 0,
     };
     const choice = decide.bestChoice(advice.tradeoff, constraints);
+    const tooMany = constraints.mostParams && constraints.params > constraints.mostParams;
     message.textContent = choice
       ? ""
-      : "Serving so many tokens of such a model costs more than the budget: nothing is left to train.";
+      : tooMany
+        ? `So many params do not fit: the memory holds ${short(constraints.mostParams)}.`
+        : "Serving so many tokens of such a model costs more than the budget: nothing is left to train.";
     window.isoflopDecision = { law: law.option, advice, choice };
     showAdvice(law, advice);
     showChoice(advice, constraints, choice);
@@ -95,7 +100,7 @@ function showPanel(panel) {
     `${short(one.params)} params on ${short(one.tokens)} tokens wastes ${percent(one.wasted)}`;
 
   function showChoice(advice, constraints, choice) {
-    const bound = constraints.uniqueTokens || constraints.params || constraints.inferenceTokens;
+    const bound = Object.values(constraints).some(Boolean);
     form.querySelector('[data-part="constrained"]').hidden = !bound || !choice;
     if (!bound || !choice) return;
     output("choice").textContent =
@@ -164,6 +169,7 @@ function showPanel(panel) {
     for (const [option, value] of [
       ["--max-tokens", values.uniqueTokens],
       ["--params", values.params],
+      ["--memory", values.memory],
       ["--inference-tokens", values.inferenceTokens],
     ]) {
       if (value) parts.push(option, plain(value));
@@ -175,7 +181,7 @@ function showPanel(panel) {
     field("law").value = "0";
     field("flops").value = digits(panel.flops, 3);
     slider.value = Math.log10(panel.flops);
-    for (const name of ["uniqueTokens", "params", "inferenceTokens"]) field(name).value = "";
+    for (const name of CONSTRAINTS) field(name).value = "";
     update();
   }
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fit.advise import NEIGHBOURS, OFF_BUDGET, WASTING, WITHIN
-from fit.constraints import EXCESS_WORTH, GRID, INFERENCE_FLOPS, REPEATS_WORTH, SMALLEST
+from fit.constraints import BYTES_A_PARAM, EXCESS_WORTH, GRID, INFERENCE_FLOPS, REPEATS_WORTH, SMALLEST
 from fit.laws import AxisLaw, PlannerLaw, load_law
 from fit.references import LAWS
 from fit.regression import LEAST_SHARE, Line
@@ -21,6 +21,7 @@ CONSTANTS = {
     "repeatsWorth": REPEATS_WORTH,
     "excessWorth": EXCESS_WORTH,
     "inferenceFlops": INFERENCE_FLOPS,
+    "bytesAParam": BYTES_A_PARAM,
     "smallest": SMALLEST,
     "grid": GRID,
     "within": WITHIN,
