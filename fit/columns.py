@@ -61,7 +61,8 @@ def find_columns(rows: Rows, mapped: Mapping[str, str], option: str = "--column"
             raise UserError(f"'{rows.name}' has no column '{theirs}'; its columns are {_listed(there)}")
     found = dict(mapped)
     for ours, aliases in (NAMES | {name: (name, *ALIASES.get(name, ())) for name in OTHERS}).items():
-        free = _going_by(aliases, there)
+        # a size may not be taken for another, but a column that is mapped need not be what it is called too
+        free = [name for name in _going_by(aliases, there) if ours in NAMES or name not in mapped.values()]
         if ours not in found and free:
             found[ours] = free[0]
     _require_distinct(rows.name, found, there)

@@ -59,3 +59,16 @@ def test_a_row_that_was_chosen_is_named_as_in_its_file(several: Path) -> None:
 def test_a_choice_that_leaves_nothing_is_told(several: Path, where: dict[str, list[str]], said: str) -> None:
     with pytest.raises(UserError, match=said):
         load_runs(several, options=SourceOptions(where=where))
+
+
+def test_a_column_that_is_mapped_is_not_taken_for_what_it_is_named_too(tmp_path: Path) -> None:
+    """Truth: the simulated runs; as in public tables whose `budget` is all that they say of FLOPs."""
+    named = ("experiment", "budget", "tokens", "loss")
+    rows = [
+        {name: (row | {"experiment": "one"})[name] for name in named}
+        for row in rows_of(parabolas(budgets=[1e18, 1e19, 1e20]))
+    ]
+    source = write_csv(tmp_path / "public.csv", rows)
+    runs = load_runs(source, {"flops": "budget"}, SourceOptions(where={"experiment": ["one"]}))
+    assert np.array_equal(runs.flops, [float(row["budget"]) for row in rows])
+    assert np.array_equal(runs.budgets, [1e18, 1e19, 1e20])
