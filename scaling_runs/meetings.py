@@ -43,22 +43,23 @@ class Meetings:
     """The steps after which a cell looks up. One process does after each.
 
     Ranks have to agree, for which they wait for each other and for their GPUs: they do so about every `MEET_EVERY_S`,
-    and at first more often, at steps that rank 0 sets at the meeting before.
+    and at first more often, at steps that rank 0 sets at the meeting before; and where they wait for each other anyway,
+    should steps take much longer than they did.
     """
 
     def __init__(self, runtime: Runtime, step: int) -> None:
         self.runtime, self.saves = runtime, SaveClock()
         self.met_step, self.met_at = step, time.monotonic()
-        self.next_step = step + 1
+        self.ahead, self.next_step = 1, step + 1
 
-    def __call__(self, step: int) -> Due:
-        """What is due after `step` steps."""
+    def __call__(self, step: int, *, together: bool) -> Due:
+        """What is due after `step` steps. together: whether the ranks wait for each other here; the same on all."""
         if self.runtime.world_size == 1:
             return Due(self.saves.due(), asked())
-        if step < self.next_step:
+        if step < self.next_step and not together:
             return Due()
-        steps, seconds = step - self.met_step, time.monotonic() - self.met_at
-        ahead = max(1, min(2 * steps, int(MEET_EVERY_S * steps / seconds)))
-        due, self.next_step = self.runtime.agree((Due(self.saves.due(), asked()), step + ahead))
+        a_second = (step - self.met_step) / (time.monotonic() - self.met_at)
+        self.ahead = max(1, min(2 * self.ahead, int(MEET_EVERY_S * a_second)))
+        due, self.next_step = self.runtime.agree((Due(self.saves.due(), asked()), step + self.ahead))
         self.met_step, self.met_at = step, time.monotonic()
         return due

@@ -100,7 +100,7 @@ def train_cell(
             progress.wall_s = time.monotonic() - clock
             if meter.due(progress.step):
                 record(meter.read(progress.step, progress.wall_s, lr, grad_norm))
-            due = meetings(progress.step)
+            due = meetings(progress.step, together=meter.due(progress.step))
             if due.save or due.stop:
                 started_at = time.monotonic()
                 trainee.save(folder.checkpoint, meter.unread(progress), batches)

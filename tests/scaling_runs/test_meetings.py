@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,7 @@ from scaling_runs.stopping import MEET_EVERY_S
 def test_saving_takes_no_more_than_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Truth: 20 s where a save is quick; 50 times the save's own time, so 2% of it, where a save takes 7 s."""
     now = 0.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(meetings, "time", SimpleNamespace(monotonic=lambda: now))
     clock = SaveClock()
     now = 20.0
     assert not clock.due()
@@ -49,12 +49,12 @@ def test_ranks_meet_about_every_five_seconds_and_after_each_step_that_takes_long
     """
     now, met_at, waits = 0.0, 0.0, []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(meetings.time, "monotonic", lambda: now)
+        patch.setattr(meetings, "time", SimpleNamespace(monotonic=lambda: now))
         patch.setattr(meetings, "asked", lambda: bool(waits) or now > 0)
         look_up = Meetings(Runtime(world_size=2), step=7)
         for step in range(steps):
             now += step_s * (drift if step > steps / 2 else 1)
-            if look_up(8 + step).stop:
+            if look_up(8 + step, together=False).stop:
                 waits.append(now - met_at)
                 met_at = now
     slowest = step_s * max(1, drift)
@@ -68,4 +68,18 @@ def test_one_process_looks_up_after_each_step(monkeypatch: pytest.MonkeyPatch) -
     told = iter([False, False, True])
     monkeypatch.setattr(meetings, "asked", lambda: next(told))
     look_up = Meetings(Runtime(), step=0)
-    assert [look_up(step).stop for step in (1, 2, 3)] == [False, False, True]
+    assert [look_up(step, together=False).stop for step in (1, 2, 3)] == [False, False, True]
+
+
+def test_ranks_that_wait_for_each_other_anyway_look_up_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Truth: steps of a millisecond, after which the next meeting is thousands of steps away, and one of ten minutes."""
+    now = 0.0
+    monkeypatch.setattr(meetings, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(meetings, "asked", lambda: now > 100)
+    look_up = Meetings(Runtime(world_size=2), step=0)
+    for step in range(1, 5000):
+        now += 1e-3
+        assert not look_up(step, together=False).stop
+    now += 600
+    assert not look_up(5000, together=False).stop
+    assert look_up(5001, together=True).stop
