@@ -72,7 +72,7 @@ def test_one_process_looks_up_after_each_step(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_ranks_that_wait_for_each_other_anyway_look_up_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Truth: steps of a millisecond, after which the next meeting is thousands of steps away, and one of ten minutes."""
+    """Truth: steps of a millisecond, after which the next meeting is thousands away, and one of ten minutes."""
     now = 0.0
     monkeypatch.setattr(meetings, "time", SimpleNamespace(monotonic=lambda: now))
     monkeypatch.setattr(meetings, "asked", lambda: now > 100)
