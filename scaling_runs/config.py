@@ -204,10 +204,6 @@ class Config:
             )
         if self.budget is not None and not (self.budget > 0 and math.isfinite(self.budget)):
             raise UserError(f"budget is {self.budget}; it must be a positive number of FLOPs, such as 1e12")
-        if self.audit and self.sweep is not None and self.sweep.planner == "adaptive":
-            raise UserError(
-                "audit=true needs the whole plan beforehand, which sweep.planner=adaptive does not have; leave one out"
-            )
         if self.detach and self.sweep is not None and self.sweep.planner == "adaptive":
             raise UserError(
                 "detach=true leaves a sweep whose next cells sweep.planner=adaptive has still to decide; leave one out"

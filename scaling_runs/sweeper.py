@@ -10,11 +10,20 @@ from fit.errors import UserError
 from scaling_runs.adaptive.cells import settings_of
 from scaling_runs.adaptive.rounds import DECISIONS, rule_of, train_rounds
 from scaling_runs.apart import split_of, train_apart
-from scaling_runs.audit.run import conclude_audit, labelled, make_audit, print_audit, remove_audit
+from scaling_runs.audit.run import (
+    TimedAudit,
+    audit_of_rounds,
+    conclude_audit,
+    labelled,
+    make_audit,
+    print_audit,
+    remove_audit,
+)
 from scaling_runs.cell import Cell
 from scaling_runs.conclusion import Launched, conclude, table_rows, to_csv
 from scaling_runs.config import Config
 from scaling_runs.files import write_text
+from scaling_runs.grid import SweepConfig
 from scaling_runs.keeping import drop_unfinished, finish_models
 from scaling_runs.launchers import ONE_BY_ONE, SideBySide
 from scaling_runs.launching import Launch, record, train_all
@@ -54,24 +63,19 @@ def run_sweep(config: Config, launch: Launch, side_by_side: SideBySide = ONE_BY_
     started = time.monotonic()
     with joined_ranks():
         timed = make_plan(config, side_by_side)
-        audit = make_audit(config, timed, side_by_side) if config.audit else None
+        adaptive = config.sweep.planner == "adaptive"
+        audit = make_audit(config, timed, side_by_side) if config.audit and not adaptive else None
         if config.dry_run:
-            print_plan(timed, config)
-            if world_size() > 1:
-                say(split_of(timed, config).reason)
-            if config.sweep.planner == "adaptive":
-                say("\n" + rule_of(settings_of(config.sweep)))
-            if audit is not None:
-                print_audit(audit, config)
+            _print_all(config, config.sweep, timed, audit)
             return
         store = Store.at(config.store)
-        for cell in audit.timed.plan.cells if audit is not None else ():
-            require_even_shares(cell.spec)
         if audit is not None:
             say(audit.cost)
         train = Training(config, store, launch, side_by_side)
         plan = _train_planned(config, timed, store, train)
         finish_models(config, plan, store)  # before an audit's cells compete
+        if config.audit and adaptive:
+            audit = audit_of_rounds(config, plan, timed.corpus, store, side_by_side)
         if audit is not None:
             say("\nthe audit's cells")
             train(audit.timed)
@@ -92,6 +96,18 @@ def run_sweep(config: Config, launch: Launch, side_by_side: SideBySide = ONE_BY_
                 whole = conclude_audit(audit.audit, rows, folder) and whole
         if not whole:
             sys.exit(1)
+
+
+def _print_all(config: Config, sweep: SweepConfig, timed: TimedPlan, audit: TimedAudit | None) -> None:
+    """What a dry run says."""
+    print_plan(timed, config)
+    if world_size() > 1:
+        say(split_of(timed, config).reason)
+    if sweep.planner == "adaptive":
+        later = "\naudit: of the cells that are decided by the end, which says its cost then"
+        say("\n" + rule_of(settings_of(sweep)) + later * config.audit)
+    if audit is not None:
+        print_audit(audit, config)
 
 
 def _train_planned(config: Config, timed: TimedPlan, store: Store, train: Training) -> Plan:

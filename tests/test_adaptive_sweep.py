@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.launching import ALONE, Sweep, launch_warm, results, start, text_options, wait_for
+from tests.launching import (
+    ALONE,
+    Sweep,
+    launch_warm,
+    results,
+    rows,
+    start,
+    text_options,
+    untimed,
+    wait_for,
+)
 
 OPTIONS = [
     "sweep=isoflop_tiny",
@@ -74,3 +86,35 @@ def test_the_report_gives_each_reason_and_the_ratio_at_the_target(
     assert sum(float(row["flops"]) for row in sweep.rows()) <= 1e10
     fit = json.loads((sweep.folder / "fit.json").read_text())
     assert [prediction["flops"] for prediction in fit["predictions"]] == [1e11]
+
+
+def test_its_audit_is_of_the_cells_that_were_decided(
+    base: Path, tmp_path: Path, resumed: tuple[Sweep, list[dict[str, Any]], dict[str, int]]
+) -> None:
+    """Truth: the sweep's own table, decisions and cells, which stay; two sizes about the best cell of each of two
+    budgets, each under four changes."""
+    sweep, *_ = resumed
+    store = tmp_path / "audited"
+    shutil.copytree(sweep.store, store)
+    ran = launch_warm(*OPTIONS, *text_options(base), f"store={store}", "audit=true")
+    assert (ran.code, ran.err) == (0, "")
+    assert decisions(store) == decisions(sweep.store)
+    assert untimed(rows(store)) == untimed(sweep.rows())
+    with (store / "isoflop_tiny" / "audit.csv").open(newline="") as file:
+        audited = list(csv.DictReader(file))
+    of = {row["run_id"]: row for row in sweep.rows()}
+    assert len({row["perturbation"] for row in audited}) == 4
+    budgets = {row["budget"] for row in audited}
+    assert len(budgets) == 2
+    for budget in budgets:
+        best = min(
+            (row for row in of.values() if row["budget"] == budget), key=lambda row: float(row["loss"])
+        )
+        sizes = {int(of[row["rule_run_id"]]["params"]) for row in audited if row["budget"] == budget}
+        small, large = sorted(sizes)
+        assert small <= int(best["params"]) <= large
+    assert results(store).keys() == results(sweep.store).keys() | {row["run_id"] for row in audited}
+    assert "The audit:" in ran.out
+    assert ran.out.index("stop: ") < ran.out.index("audit: ") < ran.out.index("the audit's cells")
+    told = launch_warm(*OPTIONS, *text_options(base), f"store={store}", "audit=true", "dry_run=true")
+    assert "audit: of the cells that are decided by the end, which says its cost then" in told.out

@@ -79,15 +79,17 @@ class Audit:
         return Plan(name, tuple(one.cell for one in self.cells), ())
 
 
-def choose_audit(config: Config, plan: Plan, corpus: CorpusSize) -> Audit:
+def choose_audit(
+    config: Config, plan: Plan, corpus: CorpusSize, optimum: Callable[[float], float] | None = None
+) -> Audit:
     """The audit of a sweep's plan: every seed of the chosen sizes, under each perturbation.
 
-    UserError where the plan has no two budgets of three sizes.
+    optimum: params of a budget's, where more is known than the sweep expects. UserError where the plan has no two
+    budgets of three sizes.
     """
     assert config.sweep is not None
-    chosen = {
-        budget: _two_sizes(plan, budget, config.sweep.expected_optimum(budget)) for budget in plan.budgets
-    }
+    optimum = optimum or config.sweep.expected_optimum
+    chosen = {budget: _two_sizes(plan, budget, optimum(budget)) for budget in plan.budgets}
     whole = [budget for budget, cells in chosen.items() if cells]
     if len(whole) < 2:
         raise UserError(

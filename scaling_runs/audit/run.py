@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from scaling_runs.config import Config
 from scaling_runs.files import write_json, write_text
 from scaling_runs.launchers import SideBySide
 from scaling_runs.numbers import duration
+from scaling_runs.plan import CorpusSize, Plan
 from scaling_runs.planning import TimedPlan, time_plan
+from scaling_runs.ranks import from_rank_0
 from scaling_runs.report import cell_header, cell_line, say, totals
+from scaling_runs.runtime import require_even_shares
 from scaling_runs.store import Store
 
 FILES = ("audit.csv", "audit.json")
@@ -44,11 +48,49 @@ class TimedAudit:
         return line
 
 
-def make_audit(config: Config, sweep: TimedPlan, side_by_side: SideBySide) -> TimedAudit:
-    """The audit of a sweep. UserError where none can be made."""
-    audit = choose_audit(config, sweep.plan, sweep.corpus)
+def make_audit(
+    config: Config,
+    sweep: TimedPlan,
+    side_by_side: SideBySide,
+    optimum: Callable[[float], float] | None = None,
+) -> TimedAudit:
+    """The audit of a sweep. UserError where none can be made, or the ranks do not divide its batches.
+
+    optimum: params of a budget's, where more is known than the sweep expects.
+    """
+    audit = choose_audit(config, sweep.plan, sweep.corpus, optimum)
     plan = time_plan(audit.plan(sweep.plan.name), sweep.corpus, config, side_by_side)
+    if not config.dry_run:
+        for cell in plan.plan.cells:
+            require_even_shares(cell.spec)
     return TimedAudit(audit, plan, plan.estimate.total_s / sweep.estimate.total_s)
+
+
+def audit_of_rounds(
+    config: Config, plan: Plan, corpus: CorpusSize, store: Store, side_by_side: SideBySide
+) -> TimedAudit | None:
+    """The audit of a sweep whose planner has decided its cells by now; None, and a line why, where none can be made.
+
+    The optimum of a budget is its finished cell of the lowest loss, by what rank 0 finds.
+    """
+    found = {
+        budget: [
+            (float(row["loss"]), cell.params)
+            for cell in plan.cells
+            if cell.budget == budget and (row := store.cell(cell.cell_id).result()) is not None
+        ]
+        for budget in plan.budgets
+    }
+    best = from_rank_0({budget: min(cells)[1] for budget, cells in found.items() if cells})
+    trained = replace(plan, cells=tuple(cell for cell in plan.cells if cell.budget in best))
+    try:
+        sweep = time_plan(trained, corpus, config, side_by_side)
+        audit = make_audit(config, sweep, side_by_side, best.__getitem__)
+    except UserError as error:
+        say(f"\nno audit: {error}")
+        return None
+    say("\n" + audit.cost)
+    return audit
 
 
 def print_audit(audit: TimedAudit, config: Config) -> None:
