@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -53,7 +53,7 @@ class SlurmCells:
         if self.config.detach:
             return [JobReturn(status=JobStatus.COMPLETED) for _ in commands]
         try:
-            _wait(jobs)
+            _wait(jobs, self.submitter.hand_on)
         except KeyboardInterrupt:
             ids = " ".join(str(array) for array in sorted({job.array for job in jobs}))
             say(f"the jobs go on, and the same command finds them; to end them: scancel {ids}")
@@ -85,9 +85,13 @@ def _cell_of(overrides: Sequence[str]) -> str:
     return overrides[-1].partition("=")[2].strip("'")
 
 
-def _wait(jobs: Sequence[Job]) -> None:
-    """Until Slurm has none of them any more. What it holds for good is said, once for each of its reasons."""
+def _wait(jobs: Sequence[Job], array_ended: Callable[[], None]) -> None:
+    """Until Slurm has none of them any more. What it holds for good is said, once for each of its reasons.
+
+    array_ended: called where no job of some array is left.
+    """
     arrays = {job.array for job in jobs}
+    open_arrays = len(arrays)
     waited_for = {job.key for job in jobs}
     told: set[str] = set()
     silent_since: float | None = None
@@ -107,6 +111,12 @@ def _wait(jobs: Sequence[Job]) -> None:
         alive = {key for key in waited_for if key in held and held[key].living}
         if not alive:
             return
+        if (left := len({array for array, _ in alive})) < open_arrays:
+            open_arrays = left
+            try:
+                array_ended()
+            except UserError as error:  # jobs run as they did
+                say(f"warning: {error}")
         for reason, line in stuck_lines(alive, held).items():
             if reason not in told:
                 say(f"warning: {line}")

@@ -32,6 +32,31 @@ def lanes(jobs: Sequence[int], work_s: Sequence[float], at_once: int) -> list[La
     return [Lane(share, (i,)) for i, share in enumerate(shares)]
 
 
+@dataclass(frozen=True)
+class Share:
+    """What a living array has of the limit."""
+
+    at_once: int
+    jobs: int
+    """That wait or run."""
+    waits: bool
+    """For another living array; it then takes its share when that one has ended."""
+
+
+def handed_on(shares: Sequence[Share], at_once: int) -> list[int]:
+    """Of each array, its jobs at once when those that live have what others no longer need of `at_once`.
+
+    An array that waits keeps what it will have, and nothing is taken from any.
+    """
+    found = [share.at_once for share in shares]
+    for _ in range(at_once - sum(found)):
+        wanting = [i for i, share in enumerate(shares) if not share.waits and found[i] < share.jobs]
+        if not wanting:
+            break
+        found[max(wanting, key=lambda i: shares[i].jobs / found[i])] += 1
+    return found
+
+
 def _packed(work_s: Sequence[float], count: int) -> list[Lane]:
     """One job at once in each of `count` lanes; the array of most work goes where there is least."""
     loads, members = [0.0] * count, [[] for _ in range(count)]  # type: tuple[list[float], list[list[int]]]

@@ -76,6 +76,15 @@ def most_jobs_of_an_array() -> int:
     return max(1, int(found.group(1)))  # 0 where arrays are off, which sbatch says better
 
 
+def allow_at_once(array: int, jobs: int) -> None:
+    """Let so many of its jobs run at the same time. UserError where Slurm does not."""
+    done = _asked(["scontrol", "update", f"JobId={array}", f"ArrayTaskThrottle={jobs}"])
+    if done.returncode != 0:
+        raise UserError(
+            f"Slurm does not let array {array} run {jobs} jobs at once: {_words(done.stderr)}; it goes on as it was"
+        )
+
+
 def array_named(name: str) -> int | None:
     """The id of the array that was submitted by this name; None where Slurm has none, or no longer."""
     rows = _squeue(f"--name={name}", "--format=%F")

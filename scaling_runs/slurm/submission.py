@@ -10,6 +10,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from scaling_runs.locks import Held, holding
 from scaling_runs.numbers import number
 from scaling_runs.plan import together
 from scaling_runs.report import say
-from scaling_runs.slurm.lanes import Lane, lanes
+from scaling_runs.slurm.lanes import Lane, Share, handed_on, lanes
 from scaling_runs.slurm.options import SlurmOptions
 from scaling_runs.slurm.queue import (
     ANSWERS_WITHIN_S,
     JobKey,
     NoAnswer,
+    allow_at_once,
     array_named,
     living,
     most_jobs_of_an_array,
@@ -70,6 +72,33 @@ class Submitter:
                     return self._jobs_of(commands)
             except Held:
                 time.sleep(LOOK_EVERY_S)
+
+    def hand_on(self) -> None:
+        """Give living arrays what others, which have ended, had of the limit of jobs at once.
+
+        UserError where Slurm does not answer, or does not let them.
+        """
+        at_once = self.options.at_once
+        if at_once is None:
+            return
+        # who has the lock submits, and shares out itself
+        with suppress(Held), holding(self.folder / ".slurm.lock"):
+            arrays = read_arrays(self.folder)
+            named = {array.job_id: array for array in arrays if array.job_id is not None}
+            alive = living(named)
+            jobs = {job_id: len(_living_jobs(array, alive)) for job_id, array in named.items()}
+            open_ = {job_id: array for job_id, array in named.items() if jobs[job_id]}
+            if any(array.at_once is None for array in open_.values()):
+                return  # of a run without a limit
+            shares = [
+                Share(array.at_once or 1, jobs[job_id], any(one in open_ for one in array.after))
+                for job_id, array in open_.items()
+            ]
+            for job_id, limit in zip(open_, handed_on(shares, at_once), strict=True):
+                if limit != open_[job_id].at_once:
+                    allow_at_once(job_id, limit)
+                    arrays = [replace(one, at_once=limit) if one.job_id == job_id else one for one in arrays]
+                    write_arrays(self.folder, arrays)
 
     def _jobs_of(self, commands: Commands) -> list[Job]:
         recorded = [array for array in map(self._answered, read_arrays(self.folder)) if array is not None]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from scaling_runs.slurm.options import SlurmOptions
+from scaling_runs.slurm.record import read_arrays
 from scaling_runs.slurm.submission import Submitter
 from scaling_runs.status import status_of
 from scaling_runs.sweep_record import write_plan
@@ -76,6 +77,33 @@ def test_one_job_at_once_is_one_over_all_arrays_also_where_a_job_is_requeued(
     assert order.count(last.array) == 2
 
 
+def test_what_an_array_that_has_ended_had_of_the_limit_is_handed_on(
+    submitter: Submitter, cluster: dict[str, str], tmp_path: Path
+) -> None:
+    """Truth: Slurm's own states: two arrays of two jobs, two at once; when the first array has ended, both jobs of the
+    second run together, on a node of two cores."""
+    line = f"while [ ! -e {tmp_path}/end-$SLURM_ARRAY_JOB_ID ]; do sleep 0.1; done"
+    two_at_once = dataclasses.replace(submitter, options=dataclasses.replace(OPTIONS, at_once=2))
+    first, second = sorted({job.array for job in two_at_once.jobs_of(commands(submitter, line))})
+
+    def running(array: int) -> int:
+        return sum(
+            state == "RUNNING" and name.startswith(f"{array}_") for name, state in jobs(cluster).items()
+        )
+
+    wait_until(lambda: (running(first), running(second)) == (1, 1))
+    two_at_once.hand_on()
+    assert [array.at_once for array in read_arrays(submitter.folder)] == [1, 1]
+    (tmp_path / f"end-{first}").touch()
+    wait_until(lambda: not any(name.startswith(f"{first}_") for name in jobs(cluster)))
+    assert running(second) == 1
+    two_at_once.hand_on()
+    assert [array.at_once for array in read_arrays(submitter.folder)] == [1, 2]
+    wait_until(lambda: running(second) == 2)
+    (tmp_path / f"end-{second}").touch()
+    wait_until(lambda: not jobs(cluster))
+
+
 def test_status_says_what_slurm_holds_and_how_what_it_no_longer_holds_has_ended(
     submitter: Submitter, cluster: dict[str, str]
 ) -> None:
@@ -104,10 +132,7 @@ def test_more_jobs_than_an_array_may_have_are_several(
     for name, value in cluster.items():
         monkeypatch.setenv(name, value)
     one = plan_of("sweep=isoflop_tiny").cells[0]
-    cells = [
-        dataclasses.replace(one, spec=dataclasses.replace(one.spec, seed=seed, trunk_steps=0))
-        for seed in range(1003)
-    ]
+    cells = [dataclasses.replace(one, spec=dataclasses.replace(one.spec, seed=seed)) for seed in range(1003)]
     write_plan(tmp_path / "queue", cells, {cell.cell_id: 18.0 for cell in cells})
     held = dataclasses.replace(OPTIONS, flags=("--hold",))
     submitter = Submitter(filled(tmp_path, cells), "queue", held, threads=1)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaling_runs.slurm.lanes import Lane, lanes
+from scaling_runs.slurm.lanes import Lane, Share, handed_on, lanes
 
 ARRAYS = st.lists(st.tuples(st.integers(1, 30), st.floats(1, 1e5)), min_size=1, max_size=12)
 
@@ -72,3 +72,24 @@ def test_shares_are_as_by_hand(
 ) -> None:
     """Truth: shares by work, no array with more than its jobs; the longest first where some have to wait."""
     assert lanes(jobs, work_s, at_once) == expected
+
+
+SHARES = st.lists(st.builds(Share, st.integers(1, 8), st.integers(1, 30), st.booleans()), max_size=8)
+
+
+@given(SHARES, st.integers(1, 60))
+def test_what_an_array_no_longer_needs_is_handed_on_and_nothing_is_taken(
+    shares: list[Share], at_once: int
+) -> None:
+    """Truth: the limit, what each had, and what each can use."""
+    before = [share.at_once for share in shares]
+    found = handed_on(shares, at_once)
+    assert sum(found) <= max(at_once, sum(before))
+    for share, limit in zip(shares, found, strict=True):
+        assert limit >= share.at_once
+        assert limit <= max(share.at_once, share.jobs)
+        assert limit == share.at_once or not share.waits
+    if sum(found) < at_once:
+        assert all(share.waits or limit >= share.jobs for share, limit in zip(shares, found, strict=True)), (
+            "nobody could use the rest"
+        )

@@ -78,7 +78,7 @@ def test_whoever_waits_is_told_once(
 
     notes.hold(["7|0|PENDING|Priority", "7|1|PENDING|BadConstraints"])
     monkeypatch.setattr(cells, "time", SimpleNamespace(sleep=sleep))  # other threads sleep as they did
-    cells._wait([Job(7, 0, ("a",))])
+    cells._wait([Job(7, 0, ("a",))], lambda: None)
     assert next(looks, None) is None
     told = capsys.readouterr().out
     assert told.count("\n") == 1
@@ -101,5 +101,23 @@ def test_a_slurm_that_does_not_answer_for_a_while_ends_no_waiting(
 
     monkeypatch.setattr(cells, "jobs_of", ask)
     monkeypatch.setattr(cells, "ASK_AGAIN_S", 0.0)
-    cells._wait([Job(7, 0, ("a",))])
+    cells._wait([Job(7, 0, ("a",))], lambda: None)
     assert capsys.readouterr().out == "warning: Slurm does not say; it is asked again for up to 60 minutes\n"
+
+
+def test_an_array_that_ends_while_others_live_is_told_to_who_shares_out_and_a_refusal_ends_no_waiting(
+    notes: Notes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Truth: a queue whose first of two arrays ends at the second look, and the other at the third."""
+    looks = iter([["8|0|RUNNING|None"], []])
+    monkeypatch.setattr(cells, "time", SimpleNamespace(sleep=lambda seconds: notes.hold(next(looks))))
+    notes.hold(["7|0|RUNNING|None", "8|0|RUNNING|None"])
+    calls = []
+
+    def refused() -> None:
+        calls.append(len(calls))
+        raise UserError("Slurm does not let array 8 run 2 jobs at once")
+
+    cells._wait([Job(7, 0, ("a",)), Job(8, 0, ("b",))], refused)
+    assert calls == [0]
+    assert capsys.readouterr().out == "warning: Slurm does not let array 8 run 2 jobs at once\n"
