@@ -18,8 +18,11 @@ from fit.errors import UserError
 from scaling_runs.files import whole_file
 from scaling_runs.gathering import is_shared_out, save_in_turn
 from scaling_runs.places import is_local
-from scaling_runs.ranks import once_a_node, wait_for_ranks
+from scaling_runs.ranks import by_rank_0, once_a_node, wait_for_ranks
 from scaling_runs.sharding import shared_as
+
+CUT_SHORT = errno.EINVAL
+"""What the system says where torch seeks past a file's end; any other of its errors is a rank's own."""
 
 
 class DamagedCheckpoint(UserError):
@@ -87,7 +90,7 @@ def load_checkpoint(path: Path, model: torch.nn.Module, optimizers: Sequence[Opt
 
     DamagedCheckpoint where the file holds something else; OSError where this process can't read it.
     """
-    if not path.exists():
+    if not (path.exists() if is_local(path) else by_rank_0(path.exists)):
         return Progress()
     with _as_file(path) as file:
         try:
@@ -95,9 +98,7 @@ def load_checkpoint(path: Path, model: torch.nn.Module, optimizers: Sequence[Opt
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # what pickle, zip and torch raise at bytes of chance has no common name
-            if (
-                isinstance(error, OSError) and error.errno != errno.EINVAL
-            ):  # by which torch seeks past a file's end
+            if isinstance(error, OSError) and error.errno != CUT_SHORT:
                 raise
             raise DamagedCheckpoint(path, type(error).__name__) from error
 
@@ -129,7 +130,12 @@ def _as_file(path: Path) -> Iterator[Path]:
             copy.flush()
             return copy.name
 
-        yield Path(once_a_node(fetched))
+        copy = Path(once_a_node(fetched))
+        try:
+            yield copy
+        except Exception:
+            wait_for_ranks()
+            raise
         wait_for_ranks()  # before the copy goes
 
 
