@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from fit.errors import UserError
 
 
@@ -31,4 +33,22 @@ class RankFailed(RankLost):
 
 
 class StoreLost(UserError):
-    """A store at a URL is away for too long; no fault of the cell in the works, and nothing can be written of it."""
+    """A store is away for too long, or full; no fault of the cell in the works, and nothing can be written of it."""
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+def no_room(error: BaseException | None, place: object = None) -> StoreLost | None:
+    """A full disk, or a quota that is used up, as a StoreLost, also where another error came of it, as torch's do.
+
+    None where it is none of these. place: what was to be written.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return StoreLost(
+                f"'{place or error.filename or 'a file'}' can't be written: {error.strerror}; make room and run the "
+                f"same command again, which goes on from the last checkpoints"
+            )
+        error = error.__cause__ or error.__context__
+    return None

@@ -15,7 +15,7 @@ from scaling_runs.checkpoint import DamagedCheckpoint
 from scaling_runs.config import Config
 from scaling_runs.cores import machine_folder, own_cores
 from scaling_runs.data import Corpus, as_asked, load_corpus
-from scaling_runs.errors import RankFailed, RankLost, StoreLost
+from scaling_runs.errors import RankFailed, RankLost, StoreLost, no_room
 from scaling_runs.keeping import drop_beaten, finish_model, keep_weights
 from scaling_runs.meter import CellFailed
 from scaling_runs.placement import placed
@@ -121,10 +121,12 @@ def _failing_together(
     except (RankLost, StoreLost):
         raise  # which is no failure of the cell
     except Exception as error:
+        if (full := no_room(error, folder.path)) is not None:
+            raise full from error
         alone = world_size() > 1 and not isinstance(error, met_by_all)
         written = False
         if write and (rank() == 0 or alone):
-            with suppress(OSError):  # of a full disk, of which `error` tells
+            with suppress(OSError):  # of a disk that failed, of which `error` tells
                 folder.write_failure(str(error) or type(error).__name__, traceback.format_exc())
                 written = True
         if alone:

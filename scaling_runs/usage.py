@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fit.errors import UserError
-from scaling_runs.errors import RankLost, StoreLost
+from scaling_runs.errors import RankLost, StoreLost, no_room
 from scaling_runs.stopping import plain_interrupts
 
 WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -80,6 +80,12 @@ def plain_errors(again: str = "to go on from here") -> Iterator[None]:
             raise
         _tell_error(error)
         sys.exit(1 if isinstance(_find_user_error(error), StoreLost) else 2)
+    except Exception as error:
+        full = no_room(error)
+        if full is None or WANTS_TRACEBACK:
+            raise
+        _tell_error(full)
+        sys.exit(1)
 
 
 def refuse_lists(arguments: Sequence[str]) -> None:

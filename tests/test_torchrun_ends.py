@@ -73,12 +73,12 @@ def _curve(cell: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (cell / "metrics.jsonl").open()]
 
 
-FULL = """
+FAILING = """
 import errno
 from scaling_runs.store import CellFolder
-def full(*anything):
-    raise OSError(errno.ENOSPC, "No space left on device")
-CellFolder.{method} = full
+def failing(*anything):
+    raise OSError(errno.{error}, os.strerror(errno.{error}))
+CellFolder.{method} = failing
 """
 """launch.py, whose rank 0, which alone does so, can't do one thing more with a cell's folder."""
 
@@ -87,14 +87,21 @@ CellFolder.{method} = full
 def test_what_rank_0_alone_meets_outside_training_ends_all_at_once(
     base: Path, tmp_path: Path, method: str
 ) -> None:
-    """Truth: a full disk. The others would wait for ten minutes, or take what comes next for something else."""
-    program = around(tmp_path / "full.py", FULL.format(method=method))
+    """Truth: a disk's error. The others would wait for ten minutes, or take what comes next for something else."""
+    program = around(tmp_path / "failing.py", FAILING.format(method=method, error="EIO"))
     ran: list[Ran] = launch_ranks(2, *grid(base, tmp_path / "store"), *ADAMW, TOGETHER, program=program)
     assert [one.code for one in ran] == [2, 2], ran
-    told = (
-        r"^error: rank 0 has failed in cell (\w+), .* \(OSError: \[Errno 28\] No space left on device\); .*"
-    )
+    told = r"^error: rank 0 has failed in cell (\w+), .* \(OSError: \[Errno 5\] Input/output error\); .*"
     (cell,) = re.findall(told, ran[0].err, re.M)
     assert "Traceback" not in ran[0].err + ran[1].err
     assert not results(tmp_path / "store")
     assert (tmp_path / "store" / "cells" / cell / "failure.json").exists() == (method != "lock")
+
+
+def test_a_disk_that_is_full_ends_the_ranks_and_is_no_failure_of_the_cell(base: Path, tmp_path: Path) -> None:
+    """Truth: the system's own words, once; nothing is written of the cell, whose checkpoint stays."""
+    program = around(tmp_path / "full.py", FAILING.format(method="write_result", error="ENOSPC"))
+    ran = launch_ranks(2, *grid(base, tmp_path / "store"), *ADAMW, TOGETHER, program=program)
+    assert [one.code for one in ran] == [1, 2], ran
+    assert re.search(r"^error: .* can't be written: No space left on device; make room and", ran[0].err, re.M)
+    assert not list((tmp_path / "store").glob("cells/*/failure.json"))

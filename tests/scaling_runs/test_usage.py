@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -176,6 +177,23 @@ def test_a_bug_keeps_its_traceback() -> None:
     """Truth: an error that no user can cause passes through."""
     with pytest.raises(ZeroDivisionError), plain_errors():
         raise ZeroDivisionError
+
+
+def test_a_full_disk_is_one_sentence_also_where_torch_makes_another_error_of_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Truth: the system's words and the file; exit code 1, for it is no mistake. Other errors keep their traceback."""
+    full = OSError(errno.ENOSPC, "No space left on device", "results/a.csv")
+    torchs = RuntimeError("unexpected pos 1024 vs 918")
+    torchs.__context__ = full
+    for error in (full, torchs):
+        assert raised_in(error) == 1
+        assert capsys.readouterr().err == (
+            "error: 'results/a.csv' can't be written: No space left on device; make room and run the same command "
+            "again, which goes on from the last checkpoints\n"
+        )
+    with pytest.raises(OSError, match="Input/output"), plain_errors():
+        raise OSError(errno.EIO, "Input/output error")
 
 
 def test_a_store_that_is_lost_is_one_sentence_and_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
