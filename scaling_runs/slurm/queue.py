@@ -71,7 +71,8 @@ def most_jobs_of_an_array() -> int:
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
     if found is None:
         raise UserError(
-            f"Slurm does not say how it is configured: {_words(done.stderr)}; run the same command again"
+            f"Slurm does not say how it is configured: {_words(done.stderr)}; start it on a login node, where Slurm "
+            f"answers"
         )
     return max(1, int(found.group(1)))  # 0 where arrays are off, which sbatch says better
 
