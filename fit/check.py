@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fit.advise import Advice, advise, positive
+from fit.errors import UserError
 from fit.laws import PlannerLaw
+from fit.limits import POSITIVE
 from fit.tradeoff import FLOPS_PER_PARAM_TOKEN
 
 ROUNDING = 0.005
@@ -61,7 +63,11 @@ def check(
     """`params` on `tokens` against the law's optimum at the same 6·N·D FLOPs. UserError where that is no number."""
     positive("--params", params)
     positive("--tokens", tokens)
-    flops = positive("6 x --params x --tokens", FLOPS_PER_PARAM_TOKEN * params * tokens)
+    flops = FLOPS_PER_PARAM_TOKEN * params * tokens
+    if not POSITIVE.low <= flops <= POSITIVE.high:
+        raise UserError(
+            f"6 x --params x --tokens is {flops:.3g} FLOPs, where {POSITIVE.words} is expected; check the units"
+        )
     return Check(params, tokens, advise(law, flops), budget, name)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from fit.errors import UserError
 from fit.text import one_line
 from fit.verbs import advise, budget, check, compare, downstream, isoflop, power_law, references
-from fit.verbs.parser import Parser
+from fit.verbs.parser import Parser, refuse_unknown
 
 VERBS = (isoflop, compare, power_law, downstream, budget, advise, check, references)
 
@@ -37,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> None:
     try:
-        options = _parser().parse_args(arguments)
+        parser = _parser()
+        options, unknown = parser.parse_known_args(arguments)
+        if unknown:
+            refuse_unknown(parser, options.verb, unknown[0])
         options.run(options)
     finally:  # --help too leaves by an exception
         sys.stdout.flush()

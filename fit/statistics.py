@@ -49,4 +49,7 @@ def decades_beyond(value: float, low: float, high: float) -> float:
 
 def exp_interval(interval: Interval | None) -> Interval | None:
     """From the logarithm to the number."""
-    return None if interval is None else (float(np.exp(interval[0])), float(np.exp(interval[1])))
+    if interval is None:
+        return None
+    with np.errstate(over="ignore"):  # of an interval over hundreds of decades the end is infinity
+        return float(np.exp(interval[0])), float(np.exp(interval[1]))

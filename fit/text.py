@@ -14,6 +14,11 @@ def number(things: float, noun: str, shown: str = "g") -> str:
     return f"{text} {noun}{'s' * (text != '1')}"
 
 
+def short_name(source: str) -> str:
+    """Of a path or URL its last part; a page that is sent around need not tell whose folder it is from."""
+    return source.rstrip("/").rpartition("/")[2] or source
+
+
 def one_line(text: str) -> str:
     """`text` with its control characters and line breaks written out, as in \\n and \\x1b."""
     if text.isprintable():

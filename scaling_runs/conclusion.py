@@ -17,6 +17,7 @@ from fit.report.html.page import Extra, write_report
 from fit.report.summary import render
 from fit.report.target import render_target
 from fit.result import fit_to_dict, write_fit
+from fit.shape import load_sizes
 from fit.table import load_runs
 from scaling_runs.adaptive.rounds import decisions_text
 from scaling_runs.config import Config
@@ -81,6 +82,7 @@ def conclude(
             [Extra("Of this sweep", "\n\n".join(beside))],
             str(home / fit_json.name),
             plan.name,
+            _ladder_options(config, plan.cells[0].spec.shape.vocab_size),
         )
         say("\n" + text)
         summary = _headline(fit, plan)
@@ -98,6 +100,17 @@ def conclude(
     if (command := sync_command(config)) is not None:
         say(f"to see the curves on W&B: {command}")
     return not failed and fit_json.exists()
+
+
+def _ladder_options(config: Config, vocab_size: int) -> tuple[str, ...]:
+    """How `python -m fit advise` names the sweep's ladder; nothing where options have made another of a named one."""
+    model = config.model
+    try:
+        named = load_sizes(model.name, vocab_size)
+    except UserError:
+        return ()
+    same = (named.ladder, named.seq_len) == (model.ladder(vocab_size), model.seq_len)
+    return ("--model", model.name, "--vocab", str(vocab_size)) if same else ()
 
 
 def _curves(folder: Path) -> tuple[Curve, ...]:

@@ -28,8 +28,8 @@ class Cluster:
 
     hardware: str
     gpus: int
-    hour_price: float
-    """US dollars of a GPU."""
+    hour_price: float | None
+    """US dollars of a GPU, where that is known."""
     layouts: dict[str, Layout]
 
     @property
@@ -37,9 +37,9 @@ class Cluster:
         return sum(layout.gpu_hours for layout in self.layouts.values())
 
     @property
-    def cost(self) -> float:
+    def cost(self) -> float | None:
         """US dollars."""
-        return self.gpu_hours * self.hour_price
+        return None if self.hour_price is None else self.gpu_hours * self.hour_price
 
 
 @dataclass(frozen=True)
@@ -152,10 +152,6 @@ def _on_cluster(plan: Plan, config: Config, side_by_side: SideBySide, profile: P
     hardware, gpus, hour_price = config.hardware, config.gpus, config.gpu_hour_price
     one = gpu(hardware) if profile is None else measured_gpu(profile, gpus)
     price = one.hour_price if hour_price is None else hour_price
-    if price is None:
-        raise UserError(
-            f"no price an hour is known of hardware='{hardware}'; give gpu_hour_price, such as 2.5"
-        )
     layouts = {cell.cell_id: layout(cell.spec, one, gpus, cell.trained_steps) for cell in plan.cells}
     cluster = Cluster(hardware, gpus, price, layouts)
     packed, at_once, limit = list(layouts.values()), None, ""

@@ -125,20 +125,25 @@ def cell_line(cell: Cell, estimate: Estimate, store: Store) -> str:
     return f"{line}  {cell.cell_id}{done}"
 
 
-def on_cluster(layout: Layout, hour_price: float) -> str:
+def on_cluster(layout: Layout, hour_price: float | None) -> str:
     """A cell's GPUs under CLUSTER_HEADER, as the line of `cluster_totals` explains it."""
     how = "s" * layout.sharded + "c" * layout.checkpointing + f" {layout.accumulation}x{layout.micro_batch}"
     memory = f"{layout.memory_bytes / 1e9:.1f}" + "!" * bool(layout.lacks)
-    return f"{layout.gpus:>5} {memory:>7} {how.strip():>9} {dollars(layout.gpu_hours * hour_price):>8}"
+    cost = "-" if hour_price is None else dollars(layout.gpu_hours * hour_price)
+    return f"{layout.gpus:>5} {memory:>7} {how.strip():>9} {cost:>8}"
 
 
 def cluster_totals(cluster: Cluster, total_s: float) -> str:
     """What a plan takes of its cluster."""
     busy = cluster.gpu_hours * 3600 / (cluster.gpus * total_s)
+    price, cost = cluster.hour_price, cluster.cost
+    money, idle = "whose price an hour is not known: gpu_hour_price=2.5, say", ""
+    if price is not None and cost is not None:
+        money = f"{dollars(cost)} at ${price:.2f} an hour"
+        idle = f" (at idle GPUs' price too: {dollars(cluster.gpus * total_s / 3600 * price)})"
     return (
-        f"{cluster.gpu_hours:,.0f} GPU-hours of {cluster.hardware}, {dollars(cluster.cost)} at "
-        f"${cluster.hour_price:.2f} an hour; {duration(total_s)} of all {cluster.gpus} GPUs, which are busy "
-        f"{busy:.0%} of it (at idle GPUs' price too: {dollars(cluster.gpus * total_s / 3600 * cluster.hour_price)})\n"
+        f"{cluster.gpu_hours:,.0f} GPU-hours of {cluster.hardware}, {money}; {duration(total_s)} of all "
+        f"{cluster.gpus} GPUs, which are busy {busy:.0%} of it{idle}\n"
         f"how: s sharded, c with activation checkpointing, AxB: A micro-batches of B sequences a step on each GPU; "
         f"GB at the peak of a step, of which a tenth more is left free"
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fit.advise import advise, on_budget
+from fit.advise import Advice, advise, on_budget
 from fit.isoflop import IsoflopFit
 from fit.laws import PlannerLaw
 from fit.losslaw import LEAST_FOR_FLOOR
@@ -58,10 +58,24 @@ def headline(fit: IsoflopFit, law: PlannerLaw) -> tuple[str, str]:
             f"{' and '.join(laws)}{but}."
         ),
         (
-            f"At {top:.3g} FLOPs that is {short(advice.params)} params on {short(advice.tokens)} tokens{reached}; half "
+            f"At {top:.3g} FLOPs that is {short(advice.params)} params on {short(advice.tokens)} tokens{reached}"
+            f"{_missed(fit, advice)}; half "
             f"or twice {size} would waste {wasted}."
         ),
     )
+
+
+def _missed(fit: IsoflopFit, advice: Advice) -> str:
+    """The largest budget's own minimum, where the law passes it by."""
+    top = fit.budgets[-1]
+    said = {"tokens": advice.tokens, "params": advice.params}
+    found = {axis: (top.valley(axis).optimum, top.optimum_ci95[axis]) for axis in AXES}
+    missed = [
+        f"{short(optimum)} {short_interval(ci95)} {axis}"
+        for axis, (optimum, ci95) in found.items()
+        if optimum is not None and ci95 is not None and not ci95[0] <= said[axis] <= ci95[1]
+    ]
+    return f" (its own minimum lies at {' and '.join(missed)})" if missed else ""
 
 
 def render_verdict(fit: IsoflopFit) -> str:

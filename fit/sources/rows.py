@@ -79,7 +79,7 @@ class Rows:
 
 
 def _same(text: str, value: str) -> bool:
-    if text == value:
+    if text == value or (text in ("True", "False") and text.casefold() == value.casefold()):
         return True
     try:
         return float(text) == float(value)

@@ -93,7 +93,8 @@ def _budget(options: argparse.Namespace, law: PlannerLaw) -> Budget:
     from fit.advise import flops_for_loss
 
     if options.loss is not None:
-        if any(getattr(options, name) is not None for name in ("flops", "days", "hours", "price")):
+        in_all = options.hours is not None and options.hours.total is not None
+        if in_all or any(getattr(options, name) is not None for name in ("flops", "days", "price")):
             raise UserError(
                 "--loss says what to reach, and another option what there is to spend; give one of them"
             )

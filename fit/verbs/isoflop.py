@@ -9,6 +9,8 @@ from typing import Any
 from fit.errors import UserError
 from fit.verbs.arguments import chosen_values, column_map, filters, number, place, require_places
 
+HTML = (".html", ".htm")
+
 
 def add(verbs: Any) -> None:
     """Declare the verb and its options."""
@@ -99,6 +101,8 @@ def run(options: argparse.Namespace) -> None:
 
     figures = {"--figure": options.figure, "--diagnostics": options.diagnostics}
     require_places(_read(options), {"--json": options.json, "--html": options.html, **figures})
+    if options.html is not None and options.html.suffix.lower() not in HTML:
+        raise UserError(f"--html '{options.html}' is no page for a browser; name it with {' or '.join(HTML)}")
     for option, path in figures.items():
         if path is not None:
             require_format(option, path)
@@ -116,6 +120,8 @@ def run(options: argparse.Namespace) -> None:
     parabola = ParabolaOptions(window=options.window, weights=options.weights, robust=options.robust)
     table = load_runs(options.source, columns, SourceOptions(options.wandb_filter, options.split, where))
     curves = () if options.curves is None else load_curves(options.curves, curve_columns)
+    if where:  # a curve of a row that was left out is none of this experiment's
+        curves = tuple(curve for curve in curves if curve.run_id in set(table.run_id))
     fit = fit_isoflop(table, predict=options.predict, options=parabola, curves=curves)
     if options.json is not None:
         write_fit(fit, options.json)
@@ -124,9 +130,10 @@ def run(options: argparse.Namespace) -> None:
     if options.diagnostics is not None:
         draw_diagnostics(fit, options.diagnostics)
     if options.html is not None:
-        from fit.report.html.page import FIT_JSON, write_report
+        from fit.report.html.page import write_report
 
-        write_report(fit, options.html, curves, fit_json=str(options.json or FIT_JSON))
+        fit_json = None if options.json is None else str(options.json)
+        write_report(fit, options.html, curves, fit_json=fit_json)
     print(render(fit))
 
 

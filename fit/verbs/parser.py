@@ -19,30 +19,33 @@ class Parser(argparse.ArgumentParser):
         self._negative_number_matcher = re.compile(r"-([.\d]|inf|nan)", re.IGNORECASE)
 
     def error(self, message: str) -> NoReturn:
-        text = _with_hint(message, self)
+        text = _with_hint(message)
         raise UserError(f"{text}{'' if text.endswith('?') else ';'} see {self.prog} --help")
 
 
-def _with_hint(message: str, parser: argparse.ArgumentParser) -> str:
-    known = _flags(parser)
+def _with_hint(message: str) -> str:
     verb = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
     if verb:
         choices = [choice.strip("' ") for choice in verb.group(2).split(",")]
         near = difflib.get_close_matches(verb.group(1), choices, 1)
         hint = f", did you mean {near[0]}?" if near else ""
         return f"'{verb.group(1)}' is unknown{hint} choose from {', '.join(choices)}"
-    unknown = re.search(r"unrecognized arguments: (\S+)", message)
-    if unknown:
-        near = difflib.get_close_matches(unknown.group(1).partition("=")[0], known, 1)
-        kind = "an option" if unknown.group(1).startswith("-") else "expected here"
-        return f"'{unknown.group(1)}' is not {kind}" + (f", did you mean {near[0]}?" if near else "")
     return message
 
 
+def refuse_unknown(parser: argparse.ArgumentParser, verb: str, argument: str) -> NoReturn:
+    """UserError for what `verb` has no use for: its nearest option, or the verbs whose option it is."""
+    (verbs,) = (one.choices for one in parser._actions if isinstance(one, argparse._SubParsersAction))
+    flag = argument.partition("=")[0]
+    having = [name for name, one in verbs.items() if name != verb and flag in _flags(one)]
+    near = difflib.get_close_matches(flag, _flags(verbs[verb]), 1)
+    if having:
+        text = f"'{argument}' is an option of {' and '.join(having)}, and none of {verb};"
+    else:
+        kind = "an option" if argument.startswith("-") else "expected here"
+        text = f"'{argument}' is not {kind}" + (f", did you mean {near[0]}?" if near else ";")
+    raise UserError(f"{text} see {verbs[verb].prog} --help")
+
+
 def _flags(parser: argparse.ArgumentParser) -> list[str]:
-    """Its own and its verbs': argparse lets the outermost parser complain of what a verb's did not know."""
-    found = [flag for action in parser._actions for flag in action.option_strings]
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            found += [flag for verb in action.choices.values() for flag in _flags(verb)]
-    return found
+    return [flag for action in parser._actions for flag in action.option_strings]

@@ -156,6 +156,30 @@ def test_the_command_that_the_panel_shows_prints_the_panels_numbers(
         assert f": wastes {shown('regret')}" in said.out
 
 
+def test_a_loss_with_constraints_stands_beside_the_same_laws_loss_without(
+    open_page: Open, report_file: Path
+) -> None:
+    """Truth: no constraint lowers the loss of one and the same surface; the loss law above says another number."""
+    opened = open_page(report_file)
+    shown = lambda output: opened.page.locator(f"[data-output={output}]").text_content()  # noqa: E731
+    for name, fields in CONSTRAINTS.items():
+        if name == "free":
+            continue
+        chosen(opened, "own", 5.44e22, fields)
+        constrained, free = (float(str(shown(one)).split()[0]) for one in ("choice-loss", "free-loss"))
+        assert constrained >= free, name
+        assert "by the surface of all runs, as the one above" in str(shown("free-loss"))
+
+
+def test_every_axis_has_numbers(open_page: Open, report_file: Path) -> None:
+    """Truth: what the browser has drawn of each chart's two axes."""
+    page = open_page(report_file).page
+    for chart in ("valleys-tokens", "valleys-params", "law-tokens", "law-params", "curves", "balance"):
+        for axis in "xy":
+            labels = page.locator(f"#chart-{chart} .{axis}tick text").all_text_contents()
+            assert len([one for one in labels if one.strip()]) >= 2, (chart, axis, labels)
+
+
 def test_numbers_are_written_as_the_text_report_writes_them(open_page: Open, report_file: Path) -> None:
     """Truth: Python's own, over twenty-four decades and at the edges of its units."""
     draw = random.Random(0)
@@ -189,6 +213,12 @@ def test_what_is_no_number_is_told_and_nothing_of_before_is_shown_beside_it(
         assert not any(one.is_visible() for one in [*answers, page.get_by_role("button", name="copy")])
         page.get_by_role("button", name="back to the start").click()
         assert all(one.is_visible() for one in answers)
+    page.fill("#flops", "x")
+    page.fill("#memory", "y")
+    assert [page.locator(f"#{one}").get_attribute("aria-invalid") for one in ("flops", "memory")] == [
+        "true"
+    ] * 2
+    page.get_by_role("button", name="back to the start").click()
     page.fill("#flops", "1e18")
     page.fill("#params", "1e12")
     page.fill("#inferenceTokens", "1T")
@@ -197,6 +227,7 @@ def test_what_is_no_number_is_told_and_nothing_of_before_is_shown_beside_it(
     assert (page.locator("[data-output=message]").text_content() or "") == (
         "So many params do not fit: the memory holds 1B."
     )
+    assert page.locator("[data-output=command]").text_content() == "", "which would be refused"
     assert opened.troubles == []
 
 

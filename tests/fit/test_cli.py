@@ -146,6 +146,12 @@ BAD_OPTIONS: list[tuple[list[str], list[str]]] = [
     (["isoflop", "RUNS", "--fig=f.png"], ["'--fig=f.png' is not an option, did you mean --figure?"]),
     (["isoflop", "RUNS", "--pred", "1e20"], ["'--pred' is not an option, did you mean --predict?"]),
     (["isoflop", "RUNS", "more"], ["'more' is not expected here"]),
+    (["isoflop", "RUNS", "--html", "x.pdf"], ["--html 'x.pdf' is no page for a browser; name it with .html"]),
+    (
+        ["compare", "RUNS", "RUNS", "--where", "a=b"],
+        ["'--where' is an option of isoflop, and none of compare; see python -m fit compare --help"],
+    ),
+    (["budget", "--memory", "80"], ["'--memory' is an option of advise, and none of budget"]),
     (["isoflop", "RUNS", "--predict"], ["--predict", "at least one"]),
     (["isoflop", "RUNS", "--predict", "much"], ["'much' is no number"]),
     (["isoflop", "RUNS", "--predict", "0"], ["'0' must be positive and finite"]),

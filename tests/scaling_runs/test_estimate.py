@@ -22,6 +22,7 @@ from scaling_runs.hardware import GPUS, mfu, workers
 from scaling_runs.launchers import ONE_BY_ONE, SideBySide
 from scaling_runs.layout import cell_flops
 from scaling_runs.plan import Plan
+from scaling_runs.report import cluster_totals
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 from scaling_runs.timing import StepTimer
@@ -272,11 +273,15 @@ def test_a_step_too_large_to_try_is_timed_by_the_peak_of_the_cells_own_threads(
     )
 
 
-def test_a_card_whose_price_is_not_known_asks_for_one() -> None:
+def test_a_card_whose_price_is_not_known_is_planned_for_without_one() -> None:
     """Truth: no price of an A800 was found."""
     plan = plan_of("sweep=isoflop_gpu")
-    with pytest.raises(UserError, match=r"no price an hour is known of hardware='a800'; give gpu_hour_price"):
-        estimate_plan(plan, config_of("sweep=isoflop_gpu", "hardware=a800"), ONE_BY_ONE)
+    unpriced = estimate_plan(plan, config_of("sweep=isoflop_gpu", "hardware=a800"), ONE_BY_ONE)
+    assert unpriced.cluster is not None
+    assert unpriced.cluster.cost is None
+    assert "GPU-hours of a800, whose price an hour is not known: gpu_hour_price=2.5, say; " in cluster_totals(
+        unpriced.cluster, unpriced.total_s
+    )
     timed = estimate_plan(
         plan, config_of("sweep=isoflop_gpu", "hardware=a800", "gpu_hour_price=1"), ONE_BY_ONE
     )

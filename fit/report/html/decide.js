@@ -116,7 +116,16 @@ function decider(panel) {
       : null;
     const found = { flops, tokens, tokensCi95, params, paramsCi95, loss, decadesBeyond: beyond, tradeoff };
     found.cautions = cautions(law, found);
+    found.widening = widening(law, found);
     return found;
+  }
+
+  // Upper over lower end of the tokens' interval, at the nearest end of the law's data and here
+  function widening(law, advice) {
+    if (!law.flopsRange || !advice.tokensCi95) return null;
+    const [low, high] = law.flopsRange;
+    const there = axisInterval(law.tokens, advice.flops > high ? high : low);
+    return there && [there[1] / there[0], advice.tokensCi95[1] / advice.tokensCi95[0]];
   }
 
   // Where the law's FLOPs are not those of the cost, or its two optima do not multiply to it

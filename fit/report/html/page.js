@@ -52,12 +52,20 @@ function drawChart(place, chart) {
     exponentformat: "power",
     automargin: true,
   };
-  // of a log axis 1, 2 and 5 are labelled
-  const axisOf = (own) => ({ ...axis, ...own, ...(own.type === "log" ? { dtick: "D2" } : {}) });
+  // of a log axis over a decade or more 1, 2 and 5 are labelled; within one plotly chooses
+  const over = (letter) => {
+    const values = chart.data.flatMap((trace) => trace[letter] ?? []).filter((value) => value > 0);
+    return values.reduce((a, b) => Math.max(a, b), 0) / values.reduce((a, b) => Math.min(a, b), Infinity);
+  };
+  const axisOf = (own, letter) => ({
+    ...axis,
+    ...own,
+    ...(own.type === "log" && over(letter) >= 10 ? { dtick: "D2" } : {}),
+  });
   const layout = {
     ...chart.layout,
-    xaxis: axisOf(chart.layout.xaxis),
-    yaxis: axisOf(chart.layout.yaxis),
+    xaxis: axisOf(chart.layout.xaxis, "x"),
+    yaxis: axisOf(chart.layout.yaxis, "y"),
     font: { family: "system-ui, sans-serif", size: narrow ? 12 : 14, color: themed("--ink") },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",

@@ -16,9 +16,11 @@ from fit.laws import law_of_fit
 from fit.report.html import tables
 from fit.report.html.charts import Chart, charts
 from fit.report.html.panel import panel_data, published_laws
+from fit.report.losslaw import render_loss_law
 from fit.report.summary import check_lines, set_aside_lines
 from fit.report.verdict import can_be_concluded, cannot_be_concluded, headline
 from fit.result import fit_to_dict, write_atomically
+from fit.text import short_name
 
 HERE, FRAME = "fit.report.html", "base.html.j2"
 FIT_JSON = "fit.json"
@@ -38,32 +40,35 @@ def write_report(
     path: Path,
     curves: Sequence[Curve] = (),
     extras: Sequence[Extra] = (),
-    fit_json: str = FIT_JSON,
+    fit_json: str | None = None,
     name: str | None = None,
+    build: Sequence[str] = (),
 ) -> None:
     """Write the report of `fit` to `path`, whole or not at all. UserError where that can't be done.
 
-    fit_json: where the fit's JSON lies, for the command that the decision panel shows. name: of the experiment, in
-    place of its table's.
+    fit_json: where the fit's JSON lies, for the command that the decision panel shows; None where it was not written.
+    name: of the experiment, in place of its table's. build: as `panel_data` takes it.
     """
-    write_atomically(path, report(fit, curves, extras, fit_json, name).encode())
+    write_atomically(path, report(fit, curves, extras, fit_json, name, build).encode())
 
 
 def report(
     fit: IsoflopFit,
     curves: Sequence[Curve] = (),
     extras: Sequence[Extra] = (),
-    fit_json: str = FIT_JSON,
+    fit_json: str | None = None,
     name: str | None = None,
+    build: Sequence[str] = (),
 ) -> str:
     """The page."""
     content = fit_to_dict(fit)
-    law = law_of_fit(content, Path(fit_json))
+    place = fit_json or FIT_JSON
+    law = law_of_fit(content, Path(place))
     top = max(float(flops) for flops in fit.table.budgets)
-    panel = panel_data([(fit_json, law), *published_laws()], top)
+    panel = panel_data([(place, law), *published_laws()], top, build, written=fit_json is not None)
     named = {
         name: getattr(tables, name)(fit)
-        for name in ("optima", "laws", "runs", "causes", "approaches", "conventions", "cost")
+        for name in ("optima", "laws", "predictions", "runs", "causes", "approaches", "conventions", "cost")
     }
     return page(
         "report.html.j2",
@@ -77,15 +82,11 @@ def report(
         cannot=cannot_be_concluded(fit),
         checks=check_lines(fit),
         set_aside=set_aside_lines(fit),
+        loss_law=render_loss_law(fit.loss_law, [one.flops for one in fit.predictions]).splitlines()[1:],
         extras=extras,
         curves=bool(curves),
         tables=named | {"references": tables.references()},
     )
-
-
-def short_name(source: str) -> str:
-    """Of a path or URL its last part; a page that is sent around need not tell whose folder it is from."""
-    return source.rstrip("/").rpartition("/")[2] or source
 
 
 def page(

@@ -25,21 +25,24 @@ function showPanel(panel) {
     return value > 0 && value < 1e100 ? value : NaN;
   }
 
+  // null where a field is wrong, each of which is marked
   function read() {
     const values = {};
+    let good = true;
     for (const name of ["flops", ...CONSTRAINTS]) {
       values[name] = amount(name);
       const wrong = Number.isNaN(values[name]) || (name === "flops" && values[name] === null);
       field(name).setAttribute("aria-invalid", String(wrong));
-      if (wrong) return null;
+      good = good && !wrong;
     }
-    return values;
+    return good ? values : null;
   }
 
   function update() {
     const law = panel.laws[Number(field("law").value)];
     const values = read();
     const message = output("message");
+    output("copied").textContent = "";
     form.classList.toggle("stale", !values); // no number, and no command to copy, of what was set before
     if (!values) {
       message.textContent =
@@ -62,9 +65,12 @@ function showPanel(panel) {
         : "Serving so many tokens of such a model costs more than the budget: nothing is left to train.";
     window.isoflopDecision = { law: law.option, advice, choice };
     showAdvice(law, advice);
-    showChoice(advice, constraints, choice);
+    showChoice(law, advice, constraints, choice);
     showBalance(advice, constraints, choice);
-    output("command").textContent = command(law, values);
+    const own = law === panel.laws[0];
+    output("command").textContent = choice ? command(law, values, own ? panel.build : []) : "";
+    output("unwritten").textContent =
+      own && !panel.written ? `The fit has to be in ${law.option} for that: --json ${law.option} writes it.` : "";
   }
 
   function showAdvice(law, advice) {
@@ -89,7 +95,11 @@ function showPanel(panel) {
       : beyond === 0
         ? `Inside the law's data (${digits(range[0], 3)} to ${digits(range[1], 3)} FLOPs).`
         : `Extrapolated ${beyond.toFixed(1)} decades beyond the law's data (${digits(range[0], 3)} to ` +
-          `${digits(range[1], 3)} FLOPs).`;
+          `${digits(range[1], 3)} FLOPs)` +
+          (advice.widening
+            ? `: 95% of the tokens span a factor of ${digits(advice.widening[0], 3)} at their end and ` +
+              `${digits(advice.widening[1], 3)} here.`
+            : "; the law has no interval, so how far off it may be here is not known.");
     output("cautions").textContent = advice.cautions.map((text) => `Caution: ${text}.`).join(" ");
     output("source").textContent = law.surface
       ? law.source
@@ -99,7 +109,7 @@ function showPanel(panel) {
   const wasting = (one) =>
     `${short(one.params)} params on ${short(one.tokens)} tokens wastes ${percent(one.wasted)}`;
 
-  function showChoice(advice, constraints, choice) {
+  function showChoice(law, advice, constraints, choice) {
     const bound = Object.values(constraints).some(Boolean);
     form.querySelector('[data-part="constrained"]').hidden = !bound || !choice;
     if (!bound || !choice) return;
@@ -109,8 +119,11 @@ function showPanel(panel) {
       (choice.inferenceFlops > 0
         ? `, ${digits(choice.inferenceFlops, 3)} FLOPs left for serving`
         : "");
-    output("choice-loss").textContent = advice.tradeoff.lossKnown
-      ? `${digits(choice.loss, 4)} nats a token`
+    // of one surface both, where the loss above may be the loss law's
+    const { lossKnown, bestLoss } = advice.tradeoff;
+    output("choice-loss").textContent = lossKnown ? `${digits(choice.loss, 4)} nats a token` : "not known";
+    output("free-loss").textContent = lossKnown
+      ? `${digits(bestLoss, 4)} nats a token` + (law.lossLaw ? ", by the surface of all runs, as the one above" : "")
       : "not known";
     output("regret").textContent =
       percent(choice.wasted) +
@@ -161,7 +174,7 @@ function showPanel(panel) {
     });
   }
 
-  function command(law, values) {
+  function command(law, values, build) {
     const quoted = (text) => (/^[\w./:=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
     const plain = (value) =>
       value.toPrecision(6).replace(/(\.\d*?)0+(e|$)/, "$1$2").replace(/\.(e|$)/, "$1");
@@ -174,7 +187,7 @@ function showPanel(panel) {
     ]) {
       if (value) parts.push(option, plain(value));
     }
-    return parts.join(" ");
+    return [...parts, ...build.map(quoted)].join(" ");
   }
 
   function start() {

@@ -14,6 +14,7 @@ from fit.references import LAWS
 from fit.regression import LEAST_SHARE, Line
 from fit.statistics import student
 from fit.surface import Surface
+from fit.text import short_name
 from fit.tradeoff import BORROWED, FLOPS_PER_PARAM_TOKEN
 
 CONSTANTS = {
@@ -36,23 +37,30 @@ def published_laws() -> list[tuple[str, PlannerLaw]]:
     return [(law.name, load_law(law.name)) for law in LAWS if law.tokens_coefficient is not None]
 
 
-def panel_data(laws: Sequence[tuple[str, PlannerLaw]], flops: float) -> dict[str, Any]:
-    """laws: by what `--law` takes; the first is chosen as the page opens, at `flops`."""
+def panel_data(
+    laws: Sequence[tuple[str, PlannerLaw]], flops: float, build: Sequence[str] = (), written: bool = True
+) -> dict[str, Any]:
+    """laws: by what `--law` takes; the first, this experiment's own, is chosen as the page opens, at `flops`.
+
+    build: options of `advise` that name the experiment's ladder of shapes. written: whether the own law's file is.
+    """
     assert BORROWED.surface is not None
     return {
         "constants": CONSTANTS,
         "borrowed": {"title": BORROWED.title, **_surface(BORROWED.surface)},
-        "laws": [_law(name, law) for name, law in laws],
+        "laws": [_law(name, law, own=i == 0) for i, (name, law) in enumerate(laws)],
         "flops": flops,
+        "build": list(build),
+        "written": written,
     }
 
 
-def _law(name: str, law: PlannerLaw) -> dict[str, Any]:
+def _law(name: str, law: PlannerLaw, *, own: bool) -> dict[str, Any]:
     loss = law.loss_law
     return {
         "option": name,
         "name": law.name,
-        "source": law.source,
+        "source": short_name(law.source) if own else law.source,
         "tokens": _axis(law.tokens),
         "params": None if law.params is None else _axis(law.params),
         "flopsRange": law.flops_range,

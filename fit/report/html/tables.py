@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fit.isoflop import IsoflopFit
+from fit.powerlaw import Estimate
 from fit.references import LAWS
 from fit.report.numbers import interval, short, short_interval
 from fit.report.references import power
@@ -64,6 +65,23 @@ def laws(fit: IsoflopFit) -> Table:
             )
         )
     return Table("optimum = A·C^α", ("optimum", "law", "95% of α", "95% of A", "how"), tuple(rows))
+
+
+def predictions(fit: IsoflopFit) -> Table | None:
+    """The optima that were asked for; None where none was."""
+    rows = [
+        (f"{one.flops:.3g}", *(text for axis in AXES for text in _predicted(one.optima.get(axis))))
+        for one in fit.predictions
+    ]
+    header = ("FLOPs", "tokens D*", "95%", "by the plain law", "params N*", "95%", "by the plain law")
+    note = "intervals are the law's, about which one experiment's optimum scatters"
+    return Table("Predictions of the optimum", header, tuple(rows), (note,)) if rows else None
+
+
+def _predicted(estimate: Estimate | None) -> tuple[str, str, str]:
+    if estimate is None:
+        return "-", "-", "-"
+    return short(estimate.corrected), short_interval(estimate.ci95), short(estimate.value)
 
 
 def causes(fit: IsoflopFit) -> Table:

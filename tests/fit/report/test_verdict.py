@@ -132,3 +132,12 @@ def test_the_headline_says_of_which_size_half_and_twice_are() -> None:
         law = law_of_fit(fit_to_dict(fit), Path("fit.json"))
         assert re.search(whose, headline(fit, law)[1])
         assert (on_budget(advise(law, float(table.budget.max())))) == (table is runs)
+
+
+def test_the_headline_tells_where_the_largest_budget_lies_off_the_law(llama3_points: Path) -> None:
+    """Truth: Llama 3's own points, whose minimum at 1e22 is at 238B tokens, and simulated ones on a line."""
+    for table, told in ((load_runs(llama3_points), True), (Surface().runs(span=6, noise=0.002), False)):
+        fit = fit_isoflop(table, resamples=200)
+        second = headline(fit, law_of_fit(fit_to_dict(fit), Path("fit.json")))[1]
+        assert ("(its own minimum lies at 238B [2" in second) == told
+        assert ("its own minimum" in second) == told

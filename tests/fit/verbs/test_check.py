@@ -70,6 +70,10 @@ BAD: list[tuple[list[str], str]] = [
     (["TABLE", "--column", "params=tokens"], "is taken for both"),
     (["TABLE", "--column", "params=size"], "line 2: size is -1"),
     ([*PLAN, "--flops", "0"], "'0' must be positive"),
+    (
+        ["--params", "1e55", "--tokens", "1e55"],
+        "6 x --params x --tokens is 6e+110 FLOPs, where a positive number",
+    ),
     ([*PLAN, "--gpu", "h100", "--gpus", "8"], "a cluster is named but not how much"),
 ]
 
@@ -83,3 +87,11 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     said = fit("check", *(table if one == "TABLE" else one for one in options), "--law", "llama3")
     assert (said.code, said.out, said.error.count("\n")) == (2, "", 1)
     assert message in said.error
+
+
+@pytest.mark.parametrize("law", ["llama3", "epoch", "hoffmann"])
+def test_a_plan_past_all_numbers_is_one_sentence_by_every_kind_of_law(fit: Run, law: str) -> None:
+    """Truth: 6ND of 6e198, which a law with a loss can't square."""
+    said = fit("check", "--law", law, "--params", "1e99", "--tokens", "1e99")
+    assert (said.code, said.out, said.error.count("\n")) == (2, "", 1)
+    assert "6 x --params x --tokens is 6e+198 FLOPs" in said.error

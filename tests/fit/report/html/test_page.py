@@ -16,6 +16,7 @@ import pytest
 from fit.curves import Curve
 from fit.isoflop import IsoflopFit, fit_isoflop
 from fit.report.html.page import Extra, embedded, report
+from fit.report.numbers import short, short_interval
 from fit.report.summary import render
 from tests.fit.conftest import Run
 from tests.simulated import Surface, parabolas, rows_of, write_csv
@@ -92,6 +93,67 @@ def test_its_numbers_and_sentences_are_those_of_the_text_report(fitted: IsoflopF
     law = fitted.laws["tokens"]
     assert law is not None
     assert f"D*(C) = {law.corrected_coefficient:.3g}·C^{law.corrected_exponent:.3f} (95% of α [" in text
+
+
+def test_predictions_and_the_loss_law_are_on_the_page(fitted: IsoflopFit) -> None:
+    """Truth: the text report's, of two budgets that were asked for; no table of them where none was."""
+    asked = fit_isoflop(fitted.table, predict=[1e22, 3.8e25], resamples=0)
+    text, said = Page(report(asked)).text, render(asked)
+    for prediction in asked.predictions:
+        tokens, params = prediction.optima["tokens"], prediction.optima["params"]
+        for estimate in (tokens, params):
+            assert (
+                f"{short(estimate.corrected)} {short_interval(estimate.ci95)} {short(estimate.value)}" in text
+            )
+    law = said.split("Loss law, the lowest loss of a budget\n")[1].split("\n\n")[0]
+    for line in law.splitlines():
+        assert " ".join(line.split()) in text
+    assert "Predictions of the optimum" not in Page(report(fitted)).text
+
+
+def test_the_command_names_the_experiments_ladder_and_that_the_fit_has_to_be_there(
+    fitted: IsoflopFit,
+) -> None:
+    """Truth: what the panel is given."""
+    panel = Page(report(fitted, fit_json="a/fit.json", build=["--model", "llama_tiny"])).data["panel"]
+    assert (panel["laws"][0]["option"], panel["build"], panel["written"]) == (
+        "a/fit.json",
+        ["--model", "llama_tiny"],
+        True,
+    )
+    panel = Page(report(fitted)).data["panel"]
+    assert (panel["laws"][0]["option"], panel["written"]) == ("fit.json", False)
+
+
+def test_a_page_that_is_sent_does_not_say_whose_folder_its_table_is_from(fitted: IsoflopFit) -> None:
+    """Truth: the path of the table, which is nowhere in the page."""
+    here = replace(fitted, table=replace(fitted.table, source="/home/someone/secret/runs.csv"))
+    assert "/home/someone" not in report(here)
+    assert Page(report(here)).data["panel"]["laws"][0]["source"] == "runs.csv"
+
+
+def test_curves_of_rows_that_were_left_out_are_left_out_too(fit: Run, tmp_path: Path) -> None:
+    """Truth: the curves of the page, of one of two experiments in a table."""
+    runs = rows_of(parabolas(noise=0.001))
+    rows = [row | {"experiment": "ours"} for row in runs]
+    rows += [row | {"experiment": "theirs", "run_id": f"other {row['run_id']}"} for row in runs]
+    table = write_csv(tmp_path / "runs.csv", rows)
+    steps = [
+        {
+            "run_id": row["run_id"],
+            "params": row["params"],
+            "flops": share * float(row["flops"]),
+            "loss": float(row["loss"]) + 1 - share,
+        }
+        for row in rows
+        for share in (0.5, 0.75, 1.0)
+    ]
+    curves = write_csv(tmp_path / "curves.csv", steps)
+    page = tmp_path / "r.html"
+    said = fit("isoflop", table, "--where", "experiment=ours", "--curves", curves, "--html", page)
+    assert said.code == 0, said.error
+    drawn = Page(page.read_text()).data["charts"]["curves"]["data"]
+    assert len(drawn) == len(runs)
 
 
 def test_each_run_is_in_each_valley_and_no_curve_is_drawn_without_curves(fitted: IsoflopFit) -> None:
