@@ -18,6 +18,8 @@ from fit.valley import AXES, Axis
 
 KNOWN = 1.5
 """An optimum is known to a factor where its interval reaches no further to either side."""
+MISSED = 1.1
+"""A factor from an optimum that wastes some thousandths of the compute."""
 STEP = 0.1
 """Decades."""
 FEW_BUDGETS = 5
@@ -66,14 +68,17 @@ def headline(fit: IsoflopFit, law: PlannerLaw) -> tuple[str, str]:
 
 
 def _missed(fit: IsoflopFit, advice: Advice) -> str:
-    """The largest budget's own minimum, where the law passes it by."""
+    """The largest budget's own minimum, where the law passes it by, and by more than MISSED."""
     top = fit.budgets[-1]
     said = {"tokens": advice.tokens, "params": advice.params}
     found = {axis: (top.valley(axis).optimum, top.optimum_ci95[axis]) for axis in AXES}
     missed = [
         f"{short(optimum)} {short_interval(ci95)} {axis}"
         for axis, (optimum, ci95) in found.items()
-        if optimum is not None and ci95 is not None and not ci95[0] <= said[axis] <= ci95[1]
+        if optimum is not None
+        and ci95 is not None
+        and not ci95[0] <= said[axis] <= ci95[1]
+        and not 1 / MISSED < optimum / said[axis] < MISSED
     ]
     return f" (its own minimum lies at {' and '.join(missed)})" if missed else ""
 
