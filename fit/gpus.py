@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
@@ -105,6 +104,7 @@ def _entries(path: Path) -> dict[str, dict[str, Any]]:
 
 
 _FORM = "NAME: {tflops: {bf16: 312}, hour_price: 1.3}"
+LARGEST_NUMBER = 1e12
 _NUMBERS = ("memory_gb", "watts", "hour_price")
 _TEXTS = ("title", "source", "price_source", "device")
 
@@ -124,9 +124,10 @@ def _gpu(name: str, entry: Mapping[str, Any], path: Path) -> Gpu:
     numbers = {f"tflops.{precision}": value for precision, value in tflops.items()}
     numbers |= {key: entry[key] for key in _NUMBERS if entry.get(key) is not None}
     for key, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < LARGEST_NUMBER:
             raise UserError(
-                f"GPU table '{path}': {key} of {name} is {one_line(str(value))}; it must be a positive number"
+                f"GPU table '{path}': {key} of {name} is {one_line(str(value))}; it must be a positive number "
+                f"up to {LARGEST_NUMBER:.0e}, written as 1000 or 1.0e+3"
             )
     aliases = entry.get("aliases") or []
     if not isinstance(aliases, list):

@@ -168,7 +168,9 @@ def _constraint(advice: Advice, name: str, constraints: Constraints) -> str:
     if choice.inference_flops > 0:
         what += f", {choice.inference_flops:.3g} FLOPs left for serving"
     if choice.wasted < 5e-4:
-        return f"  {name}\n    no constraint here: {what}"
+        moved = abs(choice.params / tradeoff.params - 1) > 1e-3 or choice.epochs > 1
+        cost = "costs next to nothing here" if moved else "no constraint here"
+        return f"  {name}\n    {cost}: {what}"
     if constraints.inference_tokens:
         return f"  {name}\n    {what}{_serving(choice, tradeoff)}" + _saved(tradeoff, choice, constraints)
     return f"  {name}\n    {what}{_cost(choice.loss, choice.wasted, tradeoff)}"

@@ -95,6 +95,14 @@ def test_ones_own_table_overrides_a_price_and_adds_a_card(tmp_path: Path) -> Non
         ("h100: {hour_price: -3}", "hour_price of h100 is -3; it must be a positive number"),
         ("h100: {hour_price: cheap}", "hour_price of h100 is cheap; it must be a positive number"),
         ("h100: {hour_price: .inf}", "hour_price of h100 is inf"),
+        (
+            "h100: {hour_price: 1.0e+300}",
+            "hour_price of h100 is 1e+300; it must be a positive number up to 1e+12",
+        ),
+        (
+            "h100: {tflops: {bf16: 1e3}}",
+            "tflops.bf16 of h100 is 1e3; it must be a positive number up to 1e+12, written",
+        ),
         ("nova: {watts: 3}", "tflops of nova is None; give dense peaks by precision"),
         ("nova: {tflops: {int3: 5}}", "tflops of nova is"),
         ("nova: {tflops: {bf16: true}}", "tflops.bf16 of nova is True"),

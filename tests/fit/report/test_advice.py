@@ -54,9 +54,15 @@ def test_a_law_without_a_loss_says_so_in_a_sentence_and_whose_valley_it_borrows(
 
 def test_a_constraint_says_what_it_leaves_and_wastes() -> None:
     text = said(
-        "llama3", 5.44e22, scarce=Constraints(unique_tokens=100e9), plenty=Constraints(unique_tokens=1e15)
+        "llama3",
+        5.44e22,
+        scarce=Constraints(unique_tokens=100e9),
+        hardly=Constraints(unique_tokens=475e9),
+        plenty=Constraints(unique_tokens=1e15),
     )
-    scarce, plenty = text.split("  scarce\n")[1].split("  plenty\n")
+    scarce, rest = text.split("  scarce\n")[1].split("  hardly\n")
+    hardly, plenty = rest.split("  plenty\n")
+    assert hardly.startswith("    costs next to nothing here: ")
     assert " epochs: wastes " in scarce
     assert plenty.startswith("    no constraint here: 18.7B params on 484B tokens")
 
