@@ -133,6 +133,8 @@ except UserError as error:
     told["error"] = str(error)
 print(json.dumps(told | {"did": done}))
 dist.destroy_process_group()
+sys.stdout.flush()
+os._exit(0)  # as `usage.ranks_end_at_once`: a thread of torch's may abort Python's own end
 """
 
 

@@ -47,6 +47,8 @@ try:
 except UserError as error:
     print(error)
 dist.destroy_process_group()
+sys.stdout.flush()
+os._exit(0)  # as `usage.ranks_end_at_once`: a thread of torch's may abort Python's own end
 """
 
 
