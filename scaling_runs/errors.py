@@ -47,8 +47,8 @@ def no_room(error: BaseException | None, place: object = None) -> StoreLost | No
     while error is not None:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             return StoreLost(
-                f"'{place or error.filename or 'a file'}' can't be written: {error.strerror}; make room and run the "
+                f"'{error.filename or place or 'a file'}' can't be written: {error.strerror}; make room and run the "
                 f"same command again, which goes on from the last checkpoints"
             )
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None

@@ -28,8 +28,9 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
     """Launch what is not finished, in this order; where a worker dies, launch what is left of it.
 
     A worker that dies takes its neighbours along, and none says whose fault it was: a cell that was in the works at
-    `SUSPICIOUS_DEATHS` is launched alone, after the others, and has failed where its worker dies once more. A death
-    after a new checkpoint is not counted: a cell that comes along by that, from one time limit to the next, will end.
+    `SUSPICIOUS_DEATHS` is launched alone, after the others, and has failed where its worker dies once more. Deaths
+    are counted in a row, from the last new checkpoint on: a cell that comes along from one time limit to the next will
+    end.
     """
     deaths: Counter[str] = Counter()
     failed_before = {cell.cell_id: store.cell(cell.cell_id).failed_at() for cell in cells}
@@ -54,9 +55,9 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
             idle_deaths += not in_the_works
             if idle_deaths >= MAX_IDLE_DEATHS:
                 raise
-            deaths.update(
-                cell_id for cell_id in in_the_works if store.cell(cell_id).saved_at() == saved[cell_id]
-            )
+            for cell_id in in_the_works:
+                came_along = store.cell(cell_id).saved_at() != saved[cell_id]
+                deaths[cell_id] = 0 if came_along else deaths[cell_id] + 1
             for cell_id in in_the_works:
                 if deaths[cell_id] > SUSPICIOUS_DEATHS:
                     store.cell(cell_id).write_failure(

@@ -127,9 +127,8 @@ def _named_in(path: Path) -> Holder | None:
 
 @contextmanager
 def _lease(path: Path) -> Iterator[None]:
-    mine, content = _create(path)
+    mine, content, renewed_at = _create(path)
     ended, lost = threading.Event(), threading.Event()
-    renewed_at = time.time()
 
     def late(now: float) -> bool:
         return now - renewed_at > HELD_SHARE * LEASE_S
@@ -171,7 +170,7 @@ def _lease(path: Path) -> Iterator[None]:
         ended.set()
         if not lost.is_set():
             renewing.join()
-        if not lost.is_set():
+        if not (lost.is_set() or late(time.time())):  # else it may be another's by now
             mine.unlink(missing_ok=True)
 
 
@@ -182,8 +181,10 @@ def _interrupt_main_thread() -> None:
         signal.pthread_kill(ident, signal.SIGINT)
 
 
-def _create(path: Path) -> tuple[Path, dict[str, Any]]:
-    """The lease's own object, and what is in it. Held where there is one that has not lapsed, or another was quicker.
+def _create(path: Path) -> tuple[Path, dict[str, Any], float]:
+    """The lease's own object, what is in it, and from when on it runs.
+
+    Held where there is one that has not lapsed, or another was quicker.
 
     What was listed may be another's by the time that the own one is there, so it is looked at once more: of two that
     hold a lease for a moment, the later sees the earlier, and gives its own back.
@@ -192,8 +193,15 @@ def _create(path: Path) -> tuple[Path, dict[str, Any]]:
     _require_lapsed(path, before.values())
     mine = path.with_name(f"{path.name}.{max(before, default=0) + 1}")
     content = asdict(Holder.this()) | {"mark": uuid.uuid4().hex}
+    began_at = 0.0
+
+    def write() -> None:
+        nonlocal began_at
+        began_at = time.time()
+        _write_first(mine, content)
+
     try:
-        riding_out(mine, lambda: _write_first(mine, content))
+        riding_out(mine, write)
     except FileExistsError:  # it may be our own, whose creation was not answered for
         there = mine.read_text()
         if content["mark"] not in there:
@@ -206,7 +214,7 @@ def _create(path: Path) -> tuple[Path, dict[str, Any]]:
         raise
     for lease in others:
         lease.unlink(missing_ok=True)
-    return mine, content
+    return mine, content, began_at
 
 
 def _write_first(mine: Path, content: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from scaling_runs.ranks import of_all_ranks
 from scaling_runs.runtime import Runtime
 from scaling_runs.stopping import MEET_EVERY_S, asked
 
@@ -58,8 +59,9 @@ class Meetings:
             return Due(self.saves.due(), asked())
         if step < self.next_step and not together:
             return Due()
+        told = any(of_all_ranks(asked()))  # whichever was; past this the steps are done on each GPU too
         a_second = (step - self.met_step) / (time.monotonic() - self.met_at)
         self.ahead = max(1, min(2 * self.ahead, int(MEET_EVERY_S * a_second)))
-        due, self.next_step = self.runtime.agree((Due(self.saves.due(), asked()), step + self.ahead))
+        due, self.next_step = self.runtime.agree((Due(self.saves.due(), told), step + self.ahead))
         self.met_step, self.met_at = step, time.monotonic()
         return due

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 from fit.errors import UserError
-from scaling_runs.errors import RankLost
+from scaling_runs.errors import RankLost, StoreLost
 
 Answer = TypeVar("Answer")
 RANK_TIMEOUT = timedelta(minutes=10)
@@ -73,8 +73,8 @@ def joined_ranks() -> Iterator[None]:
     try:
         with losing_a_rank():
             yield
-    except RankLost:
-        parting = False  # NCCL would wait for the lost one; the process ends at once anyway
+    except (RankLost, StoreLost):
+        parting = False  # NCCL would wait for those that are lost, or wait; the process ends at once anyway
         raise
     finally:
         if parting:

@@ -100,6 +100,8 @@ def train_cell(
             progress.wall_s = time.monotonic() - clock
             if meter.due(progress.step):
                 record(meter.read(progress.step, progress.wall_s, lr, grad_norm))
+            if branch.asks_for(progress.step):
+                trainee.save(trunk.state(progress.step), _as_trunk(progress, folder, runtime), batches)
             due = meetings(progress.step, together=meter.due(progress.step))
             if due.save or due.stop:
                 started_at = time.monotonic()
@@ -107,8 +109,6 @@ def train_cell(
                 meetings.saves.saved(started_at)
             if due.stop:
                 raise Preempted
-            if branch.asks_for(progress.step):
-                trainee.save(trunk.state(progress.step), _as_trunk(progress, folder, runtime), batches)
             branch.passed(progress.step)
         wall_s = time.monotonic() - clock
         final = evaluate(trainee.network, validation, spec, runtime)

@@ -112,11 +112,13 @@ def _wait(jobs: Sequence[Job], array_ended: Callable[[], None]) -> None:
         if not alive:
             return
         if (left := len({array for array, _ in alive})) < open_arrays:
-            open_arrays = left
             try:
                 array_ended()
-            except UserError as error:  # jobs run as they did
-                say(f"warning: {error}")
+                open_arrays = left
+            except UserError as error:  # jobs run as they did until it is tried again
+                if str(error) not in told:
+                    say(f"warning: {error}")
+                    told.add(str(error))
         for reason, line in stuck_lines(alive, held).items():
             if reason not in told:
                 say(f"warning: {line}")
