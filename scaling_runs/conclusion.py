@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from fit.curves import Curve, load_curves
 from fit.errors import UserError
 from fit.isoflop import IsoflopFit, fit_isoflop
@@ -24,10 +26,14 @@ from scaling_runs.config import Config
 from scaling_runs.files import write_json, write_text
 from scaling_runs.keeping import whole_models
 from scaling_runs.numbers import duration
+from scaling_runs.places import is_local
 from scaling_runs.plan import Plan
 from scaling_runs.report import say, what_differs
 from scaling_runs.store import CellFolder, Store
 from scaling_runs.tracking import sync_command, track_sweep
+
+LADDER = "model.yaml"
+"""Of a sweep whose options have made another ladder of a named one: what `python -m fit advise --model` reads."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def conclude(
         fit = fit_isoflop(runs, predict=_targets(config))
     except UserError as error:
         say(f"\nno fit: {error}")
-        for stale in (fit_json, figure, report, page):
+        for stale in (fit_json, figure, report, page, folder / LADDER):
             stale.unlink(missing_ok=True)
         summary: dict[str, Any] = {}
     else:
@@ -82,7 +88,7 @@ def conclude(
             [Extra("Of this sweep", "\n\n".join(beside))],
             str(home / fit_json.name),
             plan.name,
-            _ladder_options(config, plan.cells[0].spec.shape.vocab_size),
+            _ladder_options(config, plan.cells[0].spec.shape.vocab_size, folder, home),
         )
         say("\n" + text)
         summary = _headline(fit, plan)
@@ -102,15 +108,25 @@ def conclude(
     return not failed and fit_json.exists()
 
 
-def _ladder_options(config: Config, vocab_size: int) -> tuple[str, ...]:
-    """How `python -m fit advise` names the sweep's ladder; nothing where options have made another of a named one."""
+def _ladder_options(config: Config, vocab_size: int, folder: Path, home: Path) -> tuple[str, ...]:
+    """How `python -m fit advise` names the sweep's ladder: as configs/model does, else by a file in its folder.
+
+    folder: that of the sweep, or the local one that stands for `home`. Nothing where that is a URL, which is not read.
+    """
     model = config.model
+    written = folder / LADDER
+    written.unlink(missing_ok=True)
     try:
         named = load_sizes(model.name, vocab_size)
+        same = (named.ladder, named.seq_len) == (model.ladder(vocab_size), model.seq_len)
     except UserError:
-        return ()
-    same = (named.ladder, named.seq_len) == (model.ladder(vocab_size), model.seq_len)
-    return ("--model", model.name, "--vocab", str(vocab_size)) if same else ()
+        same = False
+    if not same:
+        if not is_local(home):
+            return ()
+        write_text(written, OmegaConf.to_yaml(OmegaConf.structured(replace(model, width=None))))
+    name = model.name if same else str(home / written.name)
+    return "--model", name, "--vocab", str(vocab_size)
 
 
 def _curves(folder: Path) -> tuple[Curve, ...]:

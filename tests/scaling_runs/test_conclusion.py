@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fit.shape import load_sizes
 from fit.table import load_runs
-from scaling_runs.conclusion import Launched, conclude, table_rows, to_csv
+from scaling_runs.conclusion import Launched, _ladder_options, conclude, table_rows, to_csv
 from scaling_runs.plan import Plan
 from scaling_runs.store import Store
 from tests.configs import config_of, plan_of
@@ -141,3 +142,26 @@ def test_a_report_that_no_longer_holds_is_taken_away(
     out = capsys.readouterr().out
     assert "no fit:" in out
     assert f"files: {tmp_path / 'isoflop_tiny' / 'runs.csv'}\n" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("sweep=isoflop_small",), "llama_tiny"),
+        (("sweep=isoflop_tiny",), None),
+        (("sweep=isoflop_small", "model=gpt2_tiny"), "gpt2_tiny"),
+        (("sweep=isoflop_small", "model.mlp_ratio=2"), None),
+    ],
+)
+def test_advice_builds_on_the_ladder_that_the_sweep_climbed(
+    tmp_path: Path, options: tuple[str, ...], named: str | None
+) -> None:
+    """Truth: the sweep's own ladder and window, read as `python -m fit advise --model` reads them; a file where options
+    have made another of a named one, and none where not."""
+    config = config_of(*options)
+    (tmp_path / "model.yaml").write_text("of an earlier run")
+    _, model, _, vocab = _ladder_options(config, 257, tmp_path, tmp_path)
+    assert model == (named or str(tmp_path / "model.yaml"))
+    assert (tmp_path / "model.yaml").exists() == (named is None)
+    sizes = load_sizes(model, int(vocab))
+    assert (sizes.ladder, sizes.seq_len) == (config.model.ladder(257), config.model.seq_len)
