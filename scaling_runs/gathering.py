@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import nullcontext
 from typing import Any, BinaryIO
 
 import torch
@@ -17,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.tensor import DTensor
 from torch.serialization import skip_data
 
+from scaling_runs.ranks import SAVING_TIMEOUT, meeting_point
 from scaling_runs.sharding import whole
 
 LOCAL_HEADER_BYTES = 30
@@ -33,13 +35,31 @@ def save_in_turn(state: Any, file: BinaryIO | None) -> None:
 
     No rank has more than one tensor whole.
     """
-    places = _reserve(state, file) if file is not None else []
-    for i, tensor in enumerate(_tensors(state)):
-        values = whole(tensor)
-        if file is not None:
-            file.seek(places[i])
-            file.write(values.detach().cpu().reshape(-1).view(torch.uint8).numpy())
-        del values  # before the next one is gathered
+    places = iter(_reserve(state, file) if file is not None else [])
+
+    def write(values: Any) -> None:
+        assert file is not None
+        file.seek(next(places))
+        file.write(values)
+
+    gather_in_turn(list(_tensors(state)), write if file is not None else None)
+
+
+def gather_in_turn(tensors: Collection[torch.Tensor], write: Callable[[Any], object] | None) -> None:
+    """Every rank that has a share of `tensors` calls this; the one that has a `write` gets the bytes of each, whole.
+
+    The others wait for it after each: else they would ask for all at once, and NCCL, which counts the time from there,
+    would lose its patience while that one writes.
+    """
+    shared_out = any(isinstance(tensor, DTensor) for tensor in tensors)
+    with meeting_point(SAVING_TIMEOUT) if shared_out else nullcontext() as meet:
+        for tensor in tensors:
+            values = whole(tensor)
+            if write is not None:
+                write(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            del values  # before the next one is gathered
+            if meet is not None:
+                meet()
 
 
 def _reserve(state: Any, file: BinaryIO) -> list[int]:

@@ -15,9 +15,9 @@ import torch
 from scaling_runs.data import Corpus
 from scaling_runs.data.tokens import saved_tokenizer
 from scaling_runs.files import remove_abandoned, whole_file, write_text
+from scaling_runs.gathering import gather_in_turn
 from scaling_runs.model_card import card
 from scaling_runs.places import is_local, names_in
-from scaling_runs.sharding import whole
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellFolder
 
@@ -62,11 +62,7 @@ class ModelFolder:
         with whole_file(self.path / WEIGHTS) if write else nullcontext() as file:
             if file is not None:
                 file.write(_header(tensors))
-            for tensor in tensors.values():
-                values = whole(tensor)
-                if file is not None:
-                    file.write(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-                del values  # before the next one is gathered
+            gather_in_turn(tensors.values(), None if file is None else file.write)
 
     def complete(self, spec: CellSpec, row: dict[str, Any], corpus: Corpus, tokenizer: str) -> None:
         """Put beside the weights what makes them a model. UserError where its tokeniser can't be had."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from fit.errors import UserError
-from scaling_runs.errors import RankLost, StoreLost
+from scaling_runs.errors import RankLost
 
 Answer = TypeVar("Answer")
 RANK_TIMEOUT = timedelta(minutes=10)
@@ -59,8 +60,9 @@ def joined_ranks() -> Iterator[None]:
     """In the body the ranks that torchrun started act together: by NCCL where each has a GPU, by gloo elsewhere.
 
     A rank takes its own GPU here, for NCCL sends objects by way of the current one, which is the first on every rank.
-    They part before the process ends: gloo's threads, where they outlive it, abort it now and then. A body
-    inside another's is part of that one.
+    They part after a whole body: NCCL would wait for ranks that are lost, or that wait for this one. A rank whose body
+    raises is to end its process at once (`usage.ranks_end_at_once`), and torchrun the others. A body inside another's
+    is part of that one.
     """
     if world_size() == 1 or _joined():
         yield
@@ -69,16 +71,9 @@ def joined_ranks() -> Iterator[None]:
         require_own_gpus(int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count())
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=RANK_TIMEOUT)
-    parting = True
-    try:
-        with losing_a_rank():
-            yield
-    except (RankLost, StoreLost):
-        parting = False  # NCCL would wait for those that are lost, or wait; the process ends at once anyway
-        raise
-    finally:
-        if parting:
-            dist.destroy_process_group()
+    with losing_a_rank():
+        yield
+    dist.destroy_process_group()
 
 
 @contextmanager
@@ -94,11 +89,23 @@ def losing_a_rank() -> Iterator[None]:
 
 def wait_for_ranks(timeout: timedelta = RANK_TIMEOUT) -> None:
     """Every rank leaves here together, or fails where one keeps the others waiting for longer than `timeout`."""
-    if _joined():
-        # NCCL's barrier would hold each GPU at full load
-        group = dist.new_group(backend="gloo", timeout=timeout)
-        dist.barrier(group=group)
-        dist.destroy_process_group(group)
+    with meeting_point(timeout) as meet:
+        meet()
+
+
+@contextmanager
+def meeting_point(timeout: timedelta) -> Iterator[Callable[[], None]]:
+    """A call that every rank leaves together, or fails where one keeps the others waiting for longer than `timeout`.
+
+    By gloo: NCCL's barrier would hold each GPU at full load, and none of its calls may wait for longer than
+    `RANK_TIMEOUT`, from when a rank has asked for it.
+    """
+    if not _joined():
+        yield lambda: None
+        return
+    group = dist.new_group(backend="gloo", timeout=timeout)
+    yield lambda: dist.barrier(group=group)
+    dist.destroy_process_group(group)
 
 
 def from_rank_0(value: Answer) -> Answer:
@@ -110,8 +117,11 @@ def from_rank_0(value: Answer) -> Answer:
     return box[0]
 
 
-def by_rank_0(do: Callable[[], Answer]) -> Answer:
-    """What `do` comes to on rank 0, which alone does it, on every rank; what it raises there, every rank raises."""
+def by_rank_0(do: Callable[[], Answer], timeout: timedelta | None = None) -> Answer:
+    """What `do` comes to on rank 0, which alone does it, on every rank; what it raises there, every rank raises.
+
+    timeout: of what may take longer than `RANK_TIMEOUT`.
+    """
     if not _joined():
         return do()
     outcome: tuple[Answer | None, Exception | None] = (None, None)
@@ -119,11 +129,22 @@ def by_rank_0(do: Callable[[], Answer]) -> Answer:
         try:
             outcome = (do(), None)
         except Exception as error:
-            outcome = (None, error)
+            outcome = (None, _sendable(error))
+    if timeout is not None:
+        wait_for_ranks(timeout)
     answer, raised = from_rank_0(outcome)
     if raised is not None:
         raise raised
     return cast(Answer, answer)
+
+
+def _sendable(error: Exception) -> Exception:
+    """`error`, or its words where other ranks could not read it: exceptions with arguments of their own often can't."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def of_all_ranks(mine: Answer) -> list[Answer]:

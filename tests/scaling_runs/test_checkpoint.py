@@ -90,6 +90,47 @@ def test_a_damaged_checkpoint_is_named_in_one_sentence(tmp_path: Path, spec: Cel
     assert "\n" not in str(told.value)
 
 
+SLOW = """
+import os, sys, time, torch, torch.distributed as dist
+from datetime import timedelta
+from pathlib import Path
+from torch.distributed.fsdp import fully_shard
+from scaling_runs.gathering import gather_in_turn
+from scaling_runs.sharding import whole
+
+rank, folder = int(sys.argv[1]), Path(sys.argv[2])
+meet = f"file://{folder / 'meet'}"
+dist.init_process_group("gloo", meet, timedelta(seconds=2), rank=rank, world_size=2)
+model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8))
+fully_shard(model)
+written = []
+def write(values):
+    time.sleep(4 * (not written))
+    written.append(values.tobytes())
+tensors = list(model.state_dict().values())
+gather_in_turn(tensors, write if rank == 0 else None)
+expected = [whole(tensor).numpy().tobytes() for tensor in tensors]
+assert rank == 1 or written == expected
+sys.stdout.flush()
+os._exit(0)  # as `usage.ranks_end_at_once`: a thread of torch's may abort Python's own end
+"""
+
+
+def test_ranks_wait_for_the_one_that_writes_and_ask_for_no_tensor_before_it_does(tmp_path: Path) -> None:
+    """Truth: two real ranks, whose group waits for a tensor for 2 s, and a writer that takes 4 s for the first."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", SLOW, str(rank), str(tmp_path)],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], errors
+
+
 SHARING = """
 import resource, sys, torch, torch.distributed as dist
 from pathlib import Path

@@ -55,8 +55,9 @@ def test_more_ranks_than_gpus_are_refused_in_one_sentence() -> None:
         require_own_gpus(3, 2)
 
 
-def test_ranks_part_where_they_joined_whatever_the_body_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Truth: torch's own word on whether this process is in a group, which at the process's end may abort it."""
+def test_ranks_part_after_a_whole_body_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Truth: torch's own word on whether this process is in a group: one that lives at its end may abort it, and to
+    leave it where others wait for this rank may take as long as they are patient."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     monkeypatch.setattr(ranks, "world_size", lambda: 2)  # the group is of this process alone
@@ -64,17 +65,23 @@ def test_ranks_part_where_they_joined_whatever_the_body_raises(monkeypatch: pyte
         monkeypatch.setenv(name, str(value))
     seen: list[bool] = []
 
-    def body() -> None:
+    def body(error: type[Exception] | None) -> None:
         with joined_ranks():
             with joined_ranks():
                 seen.append(torch.distributed.is_initialized())
             seen.append(torch.distributed.is_initialized())
-            raise ZeroDivisionError
+            if error is not None:
+                raise error
 
-    with pytest.raises(ZeroDivisionError):
-        body()
+    body(None)
     assert seen == [True, True]
     assert not torch.distributed.is_initialized()
+    try:
+        with pytest.raises(ZeroDivisionError):
+            body(ZeroDivisionError)
+        assert torch.distributed.is_initialized()
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 WAIT = """
@@ -126,11 +133,20 @@ def fetch():
 def fail():
     done.append(rank)
     raise UserError(f"rank {rank} says so")
+class Odd(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{one} and {two}")
+def fail_oddly():
+    raise Odd("this", "that")
 told = {"all": of_all_ranks(rank), "copy": once_a_node(fetch), "first": by_rank_0(lambda: done.append(rank) or rank)}
 try:
     by_rank_0(fail)
 except UserError as error:
     told["error"] = str(error)
+try:
+    by_rank_0(fail_oddly)
+except RuntimeError as error:
+    told["odd"] = str(error)
 print(json.dumps(told | {"did": done}))
 dist.destroy_process_group()
 sys.stdout.flush()
@@ -155,4 +171,5 @@ def test_what_one_rank_does_for_others_is_done_once_and_known_to_all(tmp_path: P
         assert of_one["all"] == [0, 1, 2, 3]
         assert of_one["copy"] == f"copy of node {rank_ // 2}"
         assert (of_one["first"], of_one["error"]) == (0, "rank 0 says so")
+        assert of_one["odd"] == "Odd: this and that"
     assert [of_one["did"] for of_one in told] == [[0, 0, 0], [], [2], []]
