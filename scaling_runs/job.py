@@ -21,6 +21,7 @@ from scaling_runs.meter import CellFailed
 from scaling_runs.placement import placed
 from scaling_runs.planning import make_plan
 from scaling_runs.ranks import (
+    SAVING_TIMEOUT,
     by_rank_0,
     joined_ranks,
     losing_a_rank,
@@ -61,15 +62,15 @@ def _run_job(config: Config) -> None:
     if plan.plan.problems:
         print_problems(plan)
     cell = plan.plan.cells[0]
-    folder = store.add(cell.spec)
+    by_rank_0(partial(store.add_all, [cell.spec]))
+    folder = store.cell(cell.cell_id)
     row = run_cell(folder, config)
     say(
         f"{cell.spec.shape.name} with {row['params']:,} parameters on {row['tokens']:,} tokens "
         f"({row['flops']:.3g} FLOPs): loss {row['loss']:.4f} nats/token, {row['bits_per_byte']:.4f} bits/byte\n"
         f"files: {folder.path}"
     )
-    if rank() == 0:
-        finish_model(folder, config)
+    by_rank_0(partial(finish_model, folder, config), SAVING_TIMEOUT)
 
 
 def run_cell(folder: CellFolder, config: Config) -> dict[str, Any]:

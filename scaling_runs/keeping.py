@@ -20,7 +20,7 @@ from scaling_runs.data import as_asked, load_corpus
 from scaling_runs.model_folder import ModelFolder
 from scaling_runs.numbers import number
 from scaling_runs.plan import Plan
-from scaling_runs.ranks import SAVING_TIMEOUT, from_rank_0, rank, wait_for_ranks
+from scaling_runs.ranks import SAVING_TIMEOUT, from_rank_0, wait_for_ranks
 from scaling_runs.report import say
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
@@ -62,9 +62,9 @@ def drop_beaten(spec: CellSpec, config: Config) -> None:
 def finish_models(config: Config, plan: Plan, store: Store) -> None:
     """At a sweep's end: complete the folders of the models that stay; say where they are, and what is lacking.
 
-    Rank 0 does so; cells that are left to a cluster's queue (detach) are for the command that concludes them.
+    Cells that are left to a cluster's queue (detach) are for the command that concludes them.
     """
-    if config.keep_models == "none" or config.detach or rank() != 0:
+    if config.keep_models == "none" or config.detach:
         return
     finished = [cell for cell in plan.cells if store.cell(cell.cell_id).finished()]
     chosen = finished

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from fit.errors import UserError
@@ -20,7 +21,7 @@ from scaling_runs.places import require_place
 from scaling_runs.plan import CorpusSize, PartSize, Plan, plan_single, plan_sweep, require_law
 from scaling_runs.precision import chosen_precision
 from scaling_runs.problems import gpu_problems, require_room
-from scaling_runs.ranks import PREPARING_TIMEOUT, from_rank_0, rank, wait_for_ranks
+from scaling_runs.ranks import PREPARING_TIMEOUT, by_rank_0
 from scaling_runs.spec import Precision
 
 
@@ -38,15 +39,15 @@ def make_plan(config: Config, side_by_side: SideBySide = ONE_BY_ONE) -> TimedPla
 
     UserError where no plan can be made, or its results not be kept.
     """
-    require_place(config.store, writable=False)
+    by_rank_0(partial(require_place, config.store, writable=False))
     corpus = _corpus_size(config)
     plan = _planned(config, corpus, side_by_side)
     adaptive = config.sweep is not None and config.sweep.planner == "adaptive"
     if config.sweep is not None and not adaptive and not config.dry_run:
         require_law(plan)
     found = time_plan(plan, corpus, config, side_by_side)
-    if not config.dry_run and rank() == 0:
-        require_place(config.store, writable=True)
+    if not config.dry_run:
+        by_rank_0(partial(require_place, config.store, writable=True))
     return found
 
 
@@ -55,8 +56,7 @@ def time_plan(plan: Plan, corpus: CorpusSize, config: Config, side_by_side: Side
 
     UserError where that is memory, and not a dry run.
     """
-    estimate = from_rank_0(estimate_plan(plan, config, side_by_side) if rank() == 0 else None)
-    assert isinstance(estimate, Estimate)
+    estimate = by_rank_0(lambda: estimate_plan(plan, config, side_by_side))
     if estimate.cluster is not None:
         lacking = gpu_problems(plan.cells, estimate.cluster.layouts)
         if not config.dry_run:
@@ -75,8 +75,7 @@ def _planned(config: Config, corpus: CorpusSize, side_by_side: SideBySide) -> Pl
 
     precision = config.precision or ("bf16" if _on_gpus(config.hardware) else None)
     if precision is None:
-        chosen = chosen_precision(config, plan_in, side_by_side) if rank() == 0 else None
-        precision = from_rank_0(chosen)
+        precision = by_rank_0(lambda: chosen_precision(config, plan_in, side_by_side))
     return plan_in(precision)  # type: ignore[arg-type]  # checked in Config
 
 
@@ -93,18 +92,20 @@ def _corpus_size(config: Config) -> CorpusSize:
         if corpus is None:
             return _declared(config)
     else:
-        if rank() == 0:
-            prepare(config.data, config.val_tokens)
-            gone = not_here(config.data)
-            if gone is not None:
-                print(f"{str(gone).partition(';')[0]}: what was prepared of it before is used", flush=True)
-        wait_for_ranks(PREPARING_TIMEOUT)
+        by_rank_0(partial(_prepare, config), PREPARING_TIMEOUT)
         corpus = prepare(config.data, config.val_tokens)
     for one in [part.corpus for part in corpus.parts] or [corpus]:
         if one.stream is None:
             Batches(one, config.model.seq_len, 1, config.seed)  # is there a batch, and a validation set?
     validation_windows(corpus, config.model.seq_len, config.val_tokens)
     return CorpusSize.of(corpus)
+
+
+def _prepare(config: Config) -> None:
+    prepare(config.data, config.val_tokens)
+    gone = not_here(config.data)
+    if gone is not None:
+        print(f"{str(gone).partition(';')[0]}: what was prepared of it before is used", flush=True)
 
 
 def _declared(config: Config) -> CorpusSize:

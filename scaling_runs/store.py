@@ -21,12 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from fit.errors import UserError
 from scaling_runs.files import appending, read_json, remove_abandoned, write_json, write_text
 from scaling_runs.locks import PEEK_S, Held, Holder, holding, is_held
-from scaling_runs.places import names_in, place
+from scaling_runs.places import is_local, names_in, place
 from scaling_runs.spec import CellSpec, spec_from_dict, spec_json
 from scaling_runs.trunk import Trunk
 
@@ -36,6 +36,9 @@ LOCK = ".lock"
 PROGRESS_EVERY_S = 1.0
 WRITES_AT_ONCE = 16
 """Files on their way to the disk, each of which is waited for: ten of them take little longer than one."""
+ASKED_AT_ONCE = 16
+"""Questions on their way to a URL."""
+T = TypeVar("T")
 FINAL_LOSS = "val_loss"
 """Only the last record of a curve has it."""
 
@@ -225,6 +228,13 @@ class Store:
                     trunks[spec.trunk_id] = self.trunk(spec)
                     forks.setdefault(spec.trunk_id, set()).add(spec.trunk_steps)
             list(pool.map(lambda trunk_id: trunks[trunk_id].add_forks(forks[trunk_id]), trunks))
+
+    def of_each(self, cell_ids: Sequence[str], ask: Callable[[CellFolder], T]) -> dict[str, T]:
+        """What `ask` comes to for each of these cells; at a URL, whose answers take long, several at once."""
+        if is_local(self.root):
+            return {cell_id: ask(self.cell(cell_id)) for cell_id in cell_ids}
+        with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+            return dict(zip(cell_ids, pool.map(ask, map(self.cell, cell_ids)), strict=True))
 
     def _add_cell(self, spec: CellSpec) -> CellSpec | None:
         """The spec, where its cell is not finished."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 from fit.errors import UserError
 from scaling_runs.adaptive.cells import settings_of
@@ -32,15 +33,15 @@ from scaling_runs.places import ONE_PROCESS, protocol, staged
 from scaling_runs.plan import Plan, left_of
 from scaling_runs.planning import TimedPlan, make_plan, time_plan
 from scaling_runs.ranks import (
-    from_rank_0,
+    SAVING_TIMEOUT,
+    by_rank_0,
     joined_ranks,
     rank,
-    wait_for_ranks,
     world_size,
 )
 from scaling_runs.report import print_plan, print_problems, say, totals
 from scaling_runs.runtime import require_even_shares
-from scaling_runs.store import Store
+from scaling_runs.store import CellFolder, Store
 from scaling_runs.sweep_record import write_plan
 
 
@@ -73,7 +74,9 @@ def run_sweep(config: Config, launch: Launch, side_by_side: SideBySide = ONE_BY_
             say(audit.cost)
         train = Training(config, store, launch, side_by_side)
         plan = _train_planned(config, timed, store, train)
-        finish_models(config, plan, store)  # before an audit's cells compete
+        by_rank_0(
+            partial(finish_models, config, plan, store), SAVING_TIMEOUT
+        )  # before an audit's cells compete
         if config.audit and adaptive:
             audit = audit_of_rounds(config, plan, timed.corpus, store, side_by_side)
         if audit is not None:
@@ -116,8 +119,8 @@ def _train_planned(config: Config, timed: TimedPlan, store: Store, train: Traini
     if config.sweep.planner == "adaptive":
         return train_rounds(config, timed, store, train, train.side_by_side)
     train(timed)
-    if rank() == 0:
-        (store.sweep_folder(timed.plan.name) / DECISIONS).unlink(missing_ok=True)  # of an adaptive run before
+    of_before = store.sweep_folder(timed.plan.name) / DECISIONS  # by an adaptive run
+    by_rank_0(partial(of_before.unlink, missing_ok=True))
     return timed.plan
 
 
@@ -144,14 +147,7 @@ class Training:
         say(totals(timed))
         if plan.problems:
             print_problems(timed)
-        if rank() == 0:
-            self.store.add_all([cell.spec for cell in plan.cells])
-            self.planned.update((cell.cell_id, cell) for cell in plan.cells)
-            self.cell_s.update(timed.estimate.cell_s)
-            self.gpus.update(timed.estimate.gpus)
-            folder = self.store.sweep_folder(plan.name)
-            write_plan(folder, self.planned.values(), self.cell_s, self.gpus)
-        wait_for_ranks()
+        by_rank_0(lambda: self._write(timed))
         left = self._left(timed)
         still = {cell.cell_id: cell for cell in left.plan.cells}
         if left.plan.flops < plan.flops:
@@ -166,14 +162,26 @@ class Training:
             train_all(self.store, split.together, self.launch)
         self.launches.append(Launched(left.estimate.total_s, time.monotonic() - started))
 
+    def _write(self, timed: TimedPlan) -> None:
+        """Cells and plan, into the store."""
+        plan = timed.plan
+        self.store.add_all([cell.spec for cell in plan.cells])
+        self.planned.update((cell.cell_id, cell) for cell in plan.cells)
+        self.cell_s.update(timed.estimate.cell_s)
+        self.gpus.update(timed.estimate.gpus)
+        write_plan(self.store.sweep_folder(plan.name), self.planned.values(), self.cell_s, self.gpus)
+
     def _left(self, timed: TimedPlan) -> TimedPlan:
         """What rank 0 finds unfinished, going on from the states of trunks that it finds."""
-        cells, store = timed.plan.cells, self.store
-        finished = {cell.cell_id for cell in cells if store.cell(cell.cell_id).finished()}
-        trunks = {cell.spec.trunk_id: cell.spec for cell in cells if cell.spec.trunk_steps}
-        states = {trunk_id: store.trunk(spec).states() for trunk_id, spec in trunks.items()}
-        left = from_rank_0(left_of(timed.plan, finished, states))
-        assert isinstance(left, Plan)
+        left = by_rank_0(lambda: _found_left(timed.plan, self.store))
         if left.flops == timed.plan.flops:
             return timed  # nothing is done yet
         return time_plan(left, timed.corpus, self.config, self.side_by_side)
+
+
+def _found_left(plan: Plan, store: Store) -> Plan:
+    """What of `plan` is not finished, less what trunks have been trained for already."""
+    finished = store.of_each([cell.cell_id for cell in plan.cells], CellFolder.finished)
+    trunks = {cell.spec.trunk_id: cell.spec for cell in plan.cells if cell.spec.trunk_steps}
+    states = {trunk_id: store.trunk(spec).states() for trunk_id, spec in trunks.items()}
+    return left_of(plan, {cell_id for cell_id in finished if finished[cell_id]}, states)

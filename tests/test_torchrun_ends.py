@@ -98,6 +98,28 @@ def test_what_rank_0_alone_meets_outside_training_ends_all_at_once(
     assert (tmp_path / "store" / "cells" / cell / "failure.json").exists() == (method != "lock")
 
 
+AROUND = """
+import errno
+from scaling_runs import {module} as module
+def failing(*anything, **options):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+module.{name} = failing
+"""
+"""launch.py, whose rank 0, which alone does so, can't do one thing with the sweep's own files."""
+
+
+@pytest.mark.parametrize("name", ["sweeper.write_plan", "sweeper.finish_models", "sweeper.left_of"])
+def test_what_rank_0_alone_meets_outside_cells_ends_all_at_once(
+    base: Path, tmp_path: Path, name: str
+) -> None:
+    """Truth: a disk's error, which every rank hears of, for the others would wait for ten minutes."""
+    module, _, name = name.partition(".")
+    program = around(tmp_path / "failing.py", AROUND.format(module=module, name=name))
+    ran: list[Ran] = launch_ranks(2, *grid(base, tmp_path / "store"), *ADAMW, TOGETHER, program=program)
+    assert [one.code for one in ran] == [1, 1], ran
+    assert all("Input/output error" in one.err for one in ran)
+
+
 def test_a_disk_that_is_full_ends_the_ranks_and_is_no_failure_of_the_cell(base: Path, tmp_path: Path) -> None:
     """Truth: the system's own words, once; nothing is written of the cell, whose checkpoint stays."""
     program = around(tmp_path / "full.py", FAILING.format(method="write_result", error="ENOSPC"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from scaling_runs.launchers import SideBySide
 from scaling_runs.numbers import number
 from scaling_runs.plan import Plan
 from scaling_runs.planning import TimedPlan, time_plan
-from scaling_runs.ranks import from_rank_0, rank
+from scaling_runs.ranks import by_rank_0
 from scaling_runs.report import say
 from scaling_runs.store import Store
 
@@ -56,19 +57,17 @@ def train_rounds(
     failed: set[Request] = set()
     decisions: list[Decision] = []
     while True:
-        mine = decide(observations, failed, settings, foundry.space(asked)) if rank() == 0 else None
-        decision = from_rank_0(mine)
-        assert isinstance(decision, Decision)
+        decision = by_rank_0(partial(decide, observations, failed, settings, foundry.space(asked)))
         decisions.append(decision)
-        _tell(decision, len(decisions), foundry, folder, decisions)
+        _say(decision, len(decisions), foundry)
+        by_rank_0(partial(_write, folder, foundry, decisions))
         if decision.stop is not None:
             break
         plan = foundry.plan(decision.requests, asked)
         asked += decision.requests
-        if from_rank_0(any(store.cell(cell.cell_id).result() is None for cell in plan.cells)):
+        if by_rank_0(partial(_any_unfinished, plan, store)):
             train(time_plan(plan, first.corpus, config, side_by_side))
-        finished = from_rank_0(_finished(plan.cells, decision.requests, store))
-        assert isinstance(finished, list)
+        finished = by_rank_0(partial(_finished, plan.cells, decision.requests, store))
         observations += finished
         missing = {
             request: cell
@@ -76,9 +75,7 @@ def train_rounds(
             if request not in {Request(one.budget, one.params, one.seed) for one in finished}
         }
         failed |= set(missing)
-        busy = from_rank_0(
-            [cell.cell_id for cell in missing.values() if store.cell(cell.cell_id).failure() is None]
-        )
+        busy = by_rank_0(partial(_without_failure, [cell.cell_id for cell in missing.values()], store))
         if busy:
             say(f"round {len(decisions)} is not whole, so nothing more is decided: {busy} was not trained")
             break
@@ -86,7 +83,7 @@ def train_rounds(
 
 
 def _finished(cells: Sequence[Cell], requests: Sequence[Request], store: Store) -> list[Observation]:
-    """What rank 0 finds in the store, in the order of the requests."""
+    """What is in the store, in the order of the requests."""
     found = []
     for cell, request in zip(cells, requests, strict=True):
         result = store.cell(cell.cell_id).result()
@@ -105,14 +102,23 @@ def _finished(cells: Sequence[Cell], requests: Sequence[Request], store: Store) 
     return found
 
 
-def _tell(
-    decision: Decision, round_number: int, foundry: Foundry, folder: Path, decisions: Sequence[Decision]
-) -> None:
-    """Say the decision, and write all of them."""
+def _any_unfinished(plan: Plan, store: Store) -> bool:
+    return any(store.cell(cell.cell_id).result() is None for cell in plan.cells)
+
+
+def _without_failure(cell_ids: Sequence[str], store: Store) -> list[str]:
+    """Those whose folder has no reason why they did not finish."""
+    return [cell_id for cell_id in cell_ids if store.cell(cell_id).failure() is None]
+
+
+def _say(decision: Decision, round_number: int, foundry: Foundry) -> None:
     for line in _lines(round_number, _as_record(decision, foundry)):
         say(line)
-    if rank() == 0:
-        write_json(folder / DECISIONS, [_as_record(one, foundry) for one in decisions])
+
+
+def _write(folder: Path, foundry: Foundry, decisions: Sequence[Decision]) -> None:
+    """All of them, into the sweep's folder."""
+    write_json(folder / DECISIONS, [_as_record(one, foundry) for one in decisions])
 
 
 def _as_record(decision: Decision, foundry: Foundry) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from scaling_runs.launchers import SideBySide
 from scaling_runs.numbers import duration
 from scaling_runs.plan import CorpusSize, Plan
 from scaling_runs.planning import TimedPlan, time_plan
-from scaling_runs.ranks import from_rank_0
+from scaling_runs.ranks import by_rank_0
 from scaling_runs.report import cell_header, cell_line, say, totals
 from scaling_runs.runtime import require_even_shares
 from scaling_runs.store import Store
@@ -71,17 +72,9 @@ def audit_of_rounds(
 ) -> TimedAudit | None:
     """The audit of a sweep whose planner has decided its cells by now; None, and a line why, where none can be made.
 
-    The optimum of a budget is its finished cell of the lowest loss, by what rank 0 finds.
+    The optimum of a budget is its finished cell of the lowest loss.
     """
-    found = {
-        budget: [
-            (float(row["loss"]), cell.params)
-            for cell in plan.cells
-            if cell.budget == budget and (row := store.cell(cell.cell_id).result()) is not None
-        ]
-        for budget in plan.budgets
-    }
-    best = from_rank_0({budget: min(cells)[1] for budget, cells in found.items() if cells})
+    best = by_rank_0(partial(_best_params, plan, store))
     trained = replace(plan, cells=tuple(cell for cell in plan.cells if cell.budget in best))
     try:
         sweep = time_plan(trained, corpus, config, side_by_side)
@@ -91,6 +84,19 @@ def audit_of_rounds(
         return None
     say("\n" + audit.cost)
     return audit
+
+
+def _best_params(plan: Plan, store: Store) -> dict[float, float]:
+    """Params of each budget's finished cell of the lowest loss."""
+    found = {
+        budget: [
+            (float(row["loss"]), cell.params)
+            for cell in plan.cells
+            if cell.budget == budget and (row := store.cell(cell.cell_id).result()) is not None
+        ]
+        for budget in plan.budgets
+    }
+    return {budget: min(cells)[1] for budget, cells in found.items() if cells}
 
 
 def print_audit(audit: TimedAudit, config: Config) -> None:
