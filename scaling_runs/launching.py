@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from fit.errors import UserError
 from scaling_runs.cell import Cell
 from scaling_runs.errors import RankLost, StoreLost
-from scaling_runs.ranks import from_rank_0, rank, world_size
+from scaling_runs.memory import checkpoint_bytes
+from scaling_runs.places import require_room
+from scaling_runs.ranks import by_rank_0, rank, world_size
 from scaling_runs.store import CellBusy, CellFolder, Store
 
 Launch = Callable[[Sequence[str]], Sequence[BaseException | None]]
@@ -30,16 +33,17 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
     A worker that dies takes its neighbours along, and none says whose fault it was: a cell that was in the works at
     `SUSPICIOUS_DEATHS` is launched alone, after the others, and has failed where its worker dies once more. Deaths
     are counted in a row, from the last new checkpoint on: a cell that comes along from one time limit to the next will
-    end.
+    end. StoreLost, and no cell has died, where the store can't be written to or is full.
     """
     deaths: Counter[str] = Counter()
-    failed_before = {cell.cell_id: store.cell(cell.cell_id).failed_at() for cell in cells}
+    failed_before = by_rank_0(partial(store.of_each, [cell.cell_id for cell in cells], CellFolder.failed_at))
+    specs = {cell.cell_id: cell.spec for cell in cells}
     ended: set[str] = set()
     idle_deaths = 0
     while todo := todo_of(store, cells, ended):
         batch = [cell_id for cell_id in todo if deaths[cell_id] < SUSPICIOUS_DEATHS] or todo[:1]
-        attempts = {cell_id: store.cell(cell_id).attempt() for cell_id in batch}
-        saved = {cell_id: store.cell(cell_id).saved_at() for cell_id in batch}
+        attempts = by_rank_0(partial(store.of_each, batch, CellFolder.attempt))
+        saved = by_rank_0(partial(store.of_each, batch, CellFolder.saved_at))
         try:
             # ranks that have lost one begin no other cell
             for cell_ids in [[cell_id] for cell_id in batch] if world_size() > 1 else [batch]:
@@ -52,6 +56,9 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
             in_the_works = [
                 cell_id for cell_id in batch if _begun_since(store.cell(cell_id), attempts[cell_id])
             ]
+            # whoever lost the store could not say so there
+            saved_bytes = (checkpoint_bytes(specs[cell_id]) for cell_id in in_the_works)
+            require_room(store.root, max(saved_bytes, default=0.0))
             idle_deaths += not in_the_works
             if idle_deaths >= MAX_IDLE_DEATHS:
                 raise
@@ -90,11 +97,6 @@ def record(cell: CellFolder, error: BaseException | None) -> None:
 
 def todo_of(store: Store, cells: Sequence[Cell], ended: set[str]) -> list[str]:
     """What rank 0 finds neither finished nor ended in this run."""
-    mine = [
-        cell.cell_id
-        for cell in cells
-        if cell.cell_id not in ended and not store.cell(cell.cell_id).finished()
-    ]
-    todo = from_rank_0(mine)
-    assert isinstance(todo, list)
-    return todo
+    left = [cell.cell_id for cell in cells if cell.cell_id not in ended]
+    finished = by_rank_0(partial(store.of_each, left, CellFolder.finished))
+    return [cell_id for cell_id in left if not finished[cell_id]]

@@ -8,7 +8,9 @@ A folder is a `pathlib.Path`. A URL is a path of universal_pathlib, which acts a
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from typing import Any, cast
 
 from fit.errors import UserError, reason_of
 from fit.sources.urls import answer_within
+from scaling_runs.errors import StoreLost, no_room
 
 OPTIONS: dict[str, dict[str, Any]] = {"s3": {"config_kwargs": {"retries": {"max_attempts": 2}}}}
 """Of a protocol's file system, beside what fsspec's own configuration says."""
@@ -96,6 +99,23 @@ def require_place(url: str, *, writable: bool) -> None:
             f"store '{url}' can't be reached, or written to ({reason_of(error)}); check its name, endpoint and "
             f"credentials"
         ) from error
+
+
+def require_room(root: Path, needed_bytes: float) -> None:
+    """StoreLost where a store can't be written to at this moment, or its disk has no room for so much."""
+    try:
+        _probe(root)
+        free = shutil.disk_usage(root).free if is_local(root) else math.inf
+    except OSError as error:
+        raise no_room(error, root) or StoreLost(
+            f"store '{root}' can't be written to ({reason_of(error)}); run the same command again once it can, to go "
+            f"on from the last checkpoints"
+        ) from error
+    if free < needed_bytes:
+        raise StoreLost(
+            f"store '{root}' has room for {free / 1e6:,.0f} MB, and a checkpoint takes {needed_bytes / 1e6:,.0f}; make "
+            f"room and run the same command again, which goes on from the last checkpoints"
+        )
 
 
 def _require_folder(root: Path, writable: bool) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -278,22 +278,6 @@ def test_two_sweeps_started_at_once_share_the_work_and_train_no_cell_twice(
     attempts = [path.read_text().splitlines() for path in tmp_path.glob("cells/*/attempts.jsonl")]
     assert [len(of_one) for of_one in attempts] == [1] * 6
     assert untimed(Sweep(launch_warm(*options, ALONE), tmp_path).rows()) == untimed(sweep.rows())
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of 500 KB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=500k", "tmpfs", str(folder)], capture_output=True, text=True
-    )
-    if mount.returncode != 0:
-        pytest.skip(f"a file system can't be mounted here: {mount.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk_ends_a_sweep_with_one_sentence_and_with_room_it_goes_on(

@@ -178,6 +178,21 @@ def test_a_job_that_another_partition_preempts_saves_and_goes_on(base: Path, clu
     assert "interrupted; run the same command again" in logs
 
 
+def test_jobs_that_a_full_disk_ends_are_no_failures_of_their_cells(
+    base: Path, small_disk: Path, cluster: dict[str, str]
+) -> None:
+    """Truth: a real file system of 500 KB, which has none; then, with room, the run table of a local run."""
+    options = [*grid(base, small_disk / "store"), SLURM]
+    full = launch(*options, **cluster)
+    assert full.code == 1, full
+    assert re.fullmatch(r"error: .*; make room and run the same command again, .*\n", full.err), full
+    assert not list(small_disk.glob("store/cells/*/failure.json"))
+    subprocess.run(["mount", "-o", "remount,size=100M", str(small_disk)], check=True)
+    again = launch(*options, **cluster)
+    assert (again.code, again.err) == (0, ""), again
+    assert untimed(rows(small_disk / "store")) == untimed(reference(base).rows())
+
+
 def test_a_cell_on_two_nodes_trains_as_in_one_process_and_saves_when_it_is_told(
     base: Path, cluster: dict[str, str]
 ) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fit.errors import UserError
+from scaling_runs import places
 from scaling_runs.cell import Cell
 from scaling_runs.conclusion import table_rows
-from scaling_runs.errors import RankFailed, RankLost
+from scaling_runs.errors import RankFailed, RankLost, StoreLost
 from scaling_runs.launching import MAX_IDLE_DEATHS, job_of, train_all
 from scaling_runs.plan import Plan
 from scaling_runs.store import CellBusy, Store
@@ -199,6 +202,32 @@ def test_a_cell_that_comes_along_from_death_to_death_is_not_blamed(store: Store,
     train_all(store, [slow, stuck], launch)
     assert statuses(store, [slow, stuck]) == ["finished", "failed"]
     assert launched[slow.cell_id] == 9
+
+
+@pytest.mark.parametrize("lack", ["room", "answer"])
+def test_a_death_where_the_store_is_full_or_away_is_no_cells_and_ends_the_sweep(
+    store: Store, plan: Plan, monkeypatch: pytest.MonkeyPatch, lack: str
+) -> None:
+    """Truth: the statuses: no cell is blamed, and none launched again. What ended a job, it could not write down."""
+    launched: list[Sequence[str]] = []
+
+    def launch(cell_ids: Sequence[str]) -> list[BaseException | None]:
+        launched.append(cell_ids)
+        for cell_id in cell_ids:
+            store.cell(cell_id).begin_attempt()
+        raise RuntimeError("Slurm has ended the job (FAILED)")
+
+    if lack == "room":
+        monkeypatch.setattr(places.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+        said = rf"store '{store.root}' has room for 0 MB, and a checkpoint takes \d+; make room and run"
+    else:
+        gone = OSError(errno.EIO, "Input/output error")
+        monkeypatch.setattr(places, "_probe", lambda root: (_ for _ in ()).throw(gone))
+        said = rf"store '{store.root}' can't be written to \(Input/output error\); run the same command"
+    with pytest.raises(StoreLost, match=said):
+        train_all(store, plan.cells, launch)
+    assert len(launched) == 1
+    assert set(statuses(store, plan.cells)) == {"running"}
 
 
 def test_a_launcher_that_cannot_even_begin_is_not_asked_for_ever(store: Store, plan: Plan) -> None:
