@@ -11,12 +11,12 @@ from scaling_runs.cell import Cell
 from scaling_runs.config import Config
 from scaling_runs.launching import Launch
 from scaling_runs.packing import ends_s
-from scaling_runs.placement import device_memory_bytes, fits_alone
+from scaling_runs.placement import fits_alone, least_memory_bytes
 from scaling_runs.plan import launch_order
 from scaling_runs.planning import TimedPlan
 from scaling_runs.ranks import (
     PREPARING_TIMEOUT,
-    from_rank_0,
+    by_rank_0,
     ranks_apart,
     wait_for_ranks,
     world_size,
@@ -79,18 +79,16 @@ def split_cells(
 def split_of(timed: TimedPlan, config: Config) -> Split:
     """Which cells the ranks train apart, as rank 0 has it."""
     cells = launch_order(timed.plan, timed.estimate.cell_s)
-    memory_bytes = device_memory_bytes("cuda" if torch.cuda.is_available() else "cpu")
-    split = from_rank_0(
-        split_cells(cells, timed.estimate.one_device_s, world_size(), config.ranks, memory_bytes)
+    memory_bytes = least_memory_bytes("cuda" if torch.cuda.is_available() else "cpu")
+    return by_rank_0(
+        lambda: split_cells(cells, timed.estimate.one_device_s, world_size(), config.ranks, memory_bytes)
     )
-    assert isinstance(split, Split)
-    return split
 
 
 def train_apart(store: Store, cells: Sequence[str], launch: Launch, record: Record) -> None:
     """Each rank takes the next cell that no other has; all go on once the last is done."""
-    failed_before = {cell_id: store.cell(cell_id).failed_at() for cell_id in cells}
-    wait_for_ranks()  # a failure from here on is one of this run
+    # what fails from here on has failed in this run
+    failed_before = by_rank_0(lambda: store.of_each(cells, CellFolder.failed_at))
 
     def ended(cell_id: str) -> bool:
         folder = store.cell(cell_id)

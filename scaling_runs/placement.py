@@ -8,6 +8,7 @@ import torch
 
 from fit.errors import UserError
 from scaling_runs.layout import largest_micro_batch, way_that_fits
+from scaling_runs.ranks import of_all_ranks
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
 
@@ -15,9 +16,9 @@ from scaling_runs.spec import CellSpec
 def placed(runtime: Runtime, spec: CellSpec, sharding: str) -> Runtime:
     """`runtime` as it trains `spec`: replicated where a device holds that, else sharded, as `sharding` has it.
 
-    UserError where no way fits the device.
+    Ranks whose GPUs differ all go by the smallest, or they would not do the same. UserError where no way fits it.
     """
-    memory_bytes = device_memory_bytes(runtime.device)
+    memory_bytes = least_memory_bytes(runtime.device)
     way = chosen_way(spec, runtime.world_size, memory_bytes, sharding)
     most = largest_micro_batch(spec, memory_bytes, runtime.world_size, way)[0] if memory_bytes else None
     return dataclasses.replace(runtime, sharded=way[0], checkpointing=way[1], most_sequences=most)
@@ -28,6 +29,12 @@ def device_memory_bytes(device: str) -> float | None:
     if torch.device(device).type != "cuda":
         return None
     return float(torch.cuda.get_device_properties(device).total_memory)
+
+
+def least_memory_bytes(device: str) -> float | None:
+    """As `device_memory_bytes`, of the rank that has the least; every rank calls this."""
+    found = [mine for mine in of_all_ranks(device_memory_bytes(device)) if mine is not None]
+    return min(found, default=None)
 
 
 def fits_alone(spec: CellSpec, memory_bytes: float | None) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from fit.errors import UserError
 from models.flops import params
 from models.shapes import Shape
+from scaling_runs import placement
 from scaling_runs.placement import chosen_way, placed
 from scaling_runs.runtime import Runtime
 from scaling_runs.spec import CellSpec
@@ -45,6 +46,15 @@ def test_sharding_can_be_forced_and_forbidden() -> None:
         assert not chosen_way(large(), 8, memory_bytes, "never")[0]
         assert not chosen_way(large(), 1, memory_bytes, "always")[0]
     assert placed(Runtime(world_size=2), large(), "always").sharded
+
+
+def test_ranks_whose_gpus_differ_do_as_the_smallest_of_them_must(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Truth: 16 GB fit into 80 and not into 12: one that shared nothing out would wait for the other for ever."""
+    monkeypatch.setattr(placement, "device_memory_bytes", lambda device: 80 * GB)
+    monkeypatch.setattr(placement, "of_all_ranks", lambda mine: [mine, 12 * GB])
+    assert placed(Runtime(world_size=2), large(), "auto").sharded
+    monkeypatch.setattr(placement, "of_all_ranks", lambda mine: [mine, mine])
+    assert not placed(Runtime(world_size=2), large(), "auto").sharded
 
 
 @pytest.mark.parametrize(("ranks", "sharding"), [(1, "auto"), (8, "never")])
