@@ -85,13 +85,13 @@ def _cell_of(overrides: Sequence[str]) -> str:
     return overrides[-1].partition("=")[2].strip("'")
 
 
-def _wait(jobs: Sequence[Job], array_ended: Callable[[], None]) -> None:
+def _wait(jobs: Sequence[Job], hand_on: Callable[[], bool]) -> None:
     """Until Slurm has none of them any more. What it holds for good is said, once for each of its reasons.
 
-    array_ended: called where no job of some array is left.
+    hand_on: called at first, and where no job of some array is left, until it says that it is done.
     """
     arrays = {job.array for job in jobs}
-    open_arrays = len(arrays)
+    shared_by: int | None = None
     waited_for = {job.key for job in jobs}
     told: set[str] = set()
     silent_since: float | None = None
@@ -111,10 +111,9 @@ def _wait(jobs: Sequence[Job], array_ended: Callable[[], None]) -> None:
         alive = {key for key in waited_for if key in held and held[key].living}
         if not alive:
             return
-        if (left := len({array for array, _ in alive})) < open_arrays:
+        if (left := len({array for array, _ in alive})) != shared_by:
             try:
-                array_ended()
-                open_arrays = left
+                shared_by = left if hand_on() else None
             except UserError as error:  # jobs run as they did until it is tried again
                 if str(error) not in told:
                     say(f"warning: {error}")

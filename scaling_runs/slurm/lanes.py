@@ -40,16 +40,17 @@ class Share:
     jobs: int
     """That wait or run."""
     waits: bool
-    """For another living array; it then takes its share when that one has ended."""
+    """For another living array, whose place it takes when that one has ended."""
 
 
 def handed_on(shares: Sequence[Share], at_once: int) -> list[int]:
     """Of each array, its jobs at once when those that live have what others no longer need of `at_once`.
 
-    An array that waits keeps what it will have, and nothing is taken from any.
+    An array that waits keeps what it will have, in the place of what it waits for, and nothing is taken from any.
     """
     found = [share.at_once for share in shares]
-    for _ in range(at_once - sum(found)):
+    running = sum(share.at_once for share in shares if not share.waits)
+    for _ in range(at_once - running):
         wanting = [i for i, share in enumerate(shares) if not share.waits and found[i] < share.jobs]
         if not wanting:
             break

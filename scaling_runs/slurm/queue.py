@@ -66,7 +66,7 @@ def submit(script: str) -> int:
 
 
 def most_jobs_of_an_array() -> int:
-    """The cluster's MaxArraySize, 1001 where nobody has changed it."""
+    """The cluster's MaxArraySize, 1001 where nobody has changed it, or a max_array_tasks below that."""
     done = _asked(["scontrol", "show", "config"])
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
     if found is None:
@@ -74,7 +74,9 @@ def most_jobs_of_an_array() -> int:
             f"Slurm does not say how it is configured: {_words(done.stderr)}; start it on a login node, where Slurm "
             f"answers"
         )
-    return max(1, int(found.group(1)))  # 0 where arrays are off, which sbatch says better
+    tasks = re.search(r"^SchedulerParameters\s*=.*\bmax_array_tasks=(\d+)", done.stdout, re.MULTILINE)
+    limits = [int(one.group(1)) for one in (found, tasks) if one is not None]
+    return max(1, min(limits))  # 0 where arrays are off, which sbatch says better
 
 
 def allow_at_once(array: int, jobs: int) -> None:

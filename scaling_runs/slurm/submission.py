@@ -10,7 +10,6 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,32 +72,48 @@ class Submitter:
             except Held:
                 time.sleep(LOOK_EVERY_S)
 
-    def hand_on(self) -> None:
-        """Give living arrays what others, which have ended, had of the limit of jobs at once.
+    def hand_on(self) -> bool:
+        """Give living arrays what others, which have ended, had of the limit of jobs at once; whether that is done.
 
-        UserError where Slurm does not answer, or does not let them.
+        Not done where another process has the record for the moment, or an array's id is not known yet. UserError where
+        Slurm does not answer, or does not let them.
         """
-        at_once = self.options.at_once
-        if at_once is None:
-            return
-        # who has the lock submits, and shares out itself
-        with suppress(Held), holding(self.folder / ".slurm.lock"):
-            arrays = read_arrays(self.folder)
-            named = {array.job_id: array for array in arrays if array.job_id is not None}
-            alive = living(named)
-            jobs = {job_id: len(_living_jobs(array, alive)) for job_id, array in named.items()}
-            open_ = {job_id: array for job_id, array in named.items() if jobs[job_id]}
-            if any(array.at_once is None for array in open_.values()):
-                return  # of a run without a limit
-            shares = [
-                Share(array.at_once or 1, jobs[job_id], any(one in open_ for one in array.after))
-                for job_id, array in open_.items()
-            ]
-            for job_id, limit in zip(open_, handed_on(shares, at_once), strict=True):
-                if limit != open_[job_id].at_once:
+        if self.options.at_once is None:
+            return True
+        try:
+            with holding(self.folder / ".slurm.lock"):
+                return self._hand_on(self.options.at_once)
+        except Held:
+            return False
+
+    def _hand_on(self, at_once: int) -> bool:
+        arrays = read_arrays(self.folder)
+        named = {array.job_id: array for array in arrays if array.job_id is not None}
+        if len(named) < len(arrays):
+            return False
+        alive = living(named)
+        jobs = {job_id: len(_living_jobs(array, alive)) for job_id, array in named.items()}
+        open_ = {job_id: array for job_id, array in named.items() if jobs[job_id]}
+        if any(array.at_once is None for array in open_.values()):
+            return True  # of a run without a limit
+        shares = [
+            Share(array.at_once or 1, jobs[job_id], any(one in open_ for one in array.after))
+            for job_id, array in open_.items()
+        ]
+        for job_id, limit in zip(open_, handed_on(shares, at_once), strict=True):
+            if limit != open_[job_id].at_once:
+                before = arrays
+                arrays = [replace(one, at_once=limit) if one.job_id == job_id else one for one in arrays]
+                # first, for whoever reads too little of it there would let too many run
+                write_arrays(self.folder, arrays)
+                try:
                     allow_at_once(job_id, limit)
-                    arrays = [replace(one, at_once=limit) if one.job_id == job_id else one for one in arrays]
-                    write_arrays(self.folder, arrays)
+                except NoAnswer:
+                    raise
+                except UserError:
+                    write_arrays(self.folder, before)
+                    raise
+        return True
 
     def _jobs_of(self, commands: Commands) -> list[Job]:
         recorded = [array for array in map(self._answered, read_arrays(self.folder)) if array is not None]

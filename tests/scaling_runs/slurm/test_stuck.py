@@ -78,7 +78,7 @@ def test_whoever_waits_is_told_once(
 
     notes.hold(["7|0|PENDING|Priority", "7|1|PENDING|BadConstraints"])
     monkeypatch.setattr(cells, "time", SimpleNamespace(sleep=sleep))  # other threads sleep as they did
-    cells._wait([Job(7, 0, ("a",))], lambda: None)
+    cells._wait([Job(7, 0, ("a",))], lambda: True)
     assert next(looks, None) is None
     told = capsys.readouterr().out
     assert told.count("\n") == 1
@@ -101,23 +101,29 @@ def test_a_slurm_that_does_not_answer_for_a_while_ends_no_waiting(
 
     monkeypatch.setattr(cells, "jobs_of", ask)
     monkeypatch.setattr(cells, "ASK_AGAIN_S", 0.0)
-    cells._wait([Job(7, 0, ("a",))], lambda: None)
+    cells._wait([Job(7, 0, ("a",))], lambda: True)
     assert capsys.readouterr().out == "warning: Slurm does not say; it is asked again for up to 60 minutes\n"
 
 
-def test_an_array_that_ends_while_others_live_is_told_to_who_shares_out_and_a_refusal_ends_no_waiting(
+def test_who_shares_out_is_asked_at_first_and_as_arrays_end_until_it_is_done_and_a_refusal_ends_no_waiting(
     notes: Notes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Truth: a queue whose first of two arrays ends at the second look, and the other at the third."""
-    looks = iter([["8|0|RUNNING|None"], []])
+    """Truth: a queue whose first of two arrays ends at the third look, and the other at the sixth; Slurm refuses at the
+    first look, and at the third another process has the record."""
+    both, one = ["7|0|RUNNING|None", "8|0|RUNNING|None"], ["8|0|RUNNING|None"]
+    looks = iter([both, one, one, one, []])
     monkeypatch.setattr(cells, "time", SimpleNamespace(sleep=lambda seconds: notes.hold(next(looks))))
-    notes.hold(["7|0|RUNNING|None", "8|0|RUNNING|None"])
-    calls = []
+    notes.hold(both)
+    answers = iter([False, True, False, True])
+    seen: list[int] = []
 
-    def refused() -> None:
-        calls.append(len(calls))
-        raise UserError("Slurm does not let array 8 run 2 jobs at once")
+    def hand_on() -> bool:
+        seen.append(len((notes.folder / "queue").read_text().splitlines()))
+        if len(seen) == 1:
+            next(answers)
+            raise UserError("Slurm does not let array 8 run 2 jobs at once")
+        return next(answers)
 
-    cells._wait([Job(7, 0, ("a",)), Job(8, 0, ("b",))], refused)
-    assert calls == [0]
+    cells._wait([Job(7, 0, ("a",)), Job(8, 0, ("b",))], hand_on)
+    assert seen == [2, 2, 1, 1]
     assert capsys.readouterr().out == "warning: Slurm does not let array 8 run 2 jobs at once\n"

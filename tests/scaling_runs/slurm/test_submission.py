@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from fit.errors import UserError
+from scaling_runs.locks import holding
 from scaling_runs.plan import Plan
 from scaling_runs.slurm import submission
-from scaling_runs.slurm.record import Job, read_arrays
+from scaling_runs.slurm.record import Job, read_arrays, write_arrays
 from scaling_runs.slurm.submission import Submitter
 from scaling_runs.store import Store
 from scaling_runs.sweep_record import write_plan
@@ -148,6 +149,58 @@ def test_arrays_of_an_earlier_run_keep_their_share_of_the_limit(
     assert limits(notes)[6:] == [
         (1, "afterany:4:6")
     ]  # three are free, until the sixth begins, which has them all
+
+
+def test_what_is_handed_on_is_written_down_before_slurm_has_it_and_taken_back_where_it_refuses(
+    submitter: Submitter, plan: Plan, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: the record at the moment when Slurm is asked, and after its answer: a process that is killed in between
+    lets too few run, never too many."""
+    limited = dataclasses.replace(submitter, options=dataclasses.replace(PLAIN, at_once=4))
+    limited.jobs_of(commands(plan))
+    notes.hold([f"4|{number}|PENDING|Priority" for number in range(3)])
+    recorded: list[int | None] = []
+
+    def asked(array: int, jobs: int) -> None:
+        recorded.append(read_arrays(limited.folder)[3].at_once)
+        if len(recorded) == 1:
+            raise UserError("Slurm does not let array 4 run 3 jobs at once")
+
+    monkeypatch.setattr(submission, "allow_at_once", asked)
+    with pytest.raises(UserError):
+        limited.hand_on()
+    assert [array.at_once for array in read_arrays(limited.folder)] == [1, 1, 1, 1]
+    assert limited.hand_on()
+    assert [array.at_once for array in read_arrays(limited.folder)] == [1, 1, 1, 3]
+    assert recorded == [3, 3]
+
+
+def test_nothing_is_handed_on_while_another_has_the_record_or_an_array_has_no_number(
+    submitter: Submitter, plan: Plan, notes: Notes
+) -> None:
+    """Truth: the record stays, and the answer says that it is to be tried again."""
+    limited = dataclasses.replace(submitter, options=dataclasses.replace(PLAIN, at_once=4))
+    limited.jobs_of(commands(plan))
+    notes.hold([f"4|{number}|PENDING|Priority" for number in range(3)])
+    arrays = read_arrays(limited.folder)
+    with holding(limited.folder / ".slurm.lock"):
+        assert not limited.hand_on()
+    write_arrays(limited.folder, [dataclasses.replace(arrays[0], job_id=None), *arrays[1:]])
+    assert not limited.hand_on()
+    assert [array.at_once for array in read_arrays(limited.folder)] == [1, 1, 1, 1]
+
+
+def test_an_array_has_no_more_jobs_than_the_scheduler_takes(
+    submitter: Submitter, plan: Plan, notes: Notes
+) -> None:
+    """Truth: the scripts, where `max_array_tasks` is below MaxArraySize."""
+    scontrol = notes.folder / "bin" / "scontrol"
+    scontrol.write_text(
+        scontrol.read_text() + "echo 'SchedulerParameters = bf_window=10,max_array_tasks=2,defer'\n"
+    )
+    submitter.jobs_of(commands(plan))
+    assert {int(last) for text in notes.scripts for last in re.findall(r"--array=0-(\d+)", text)} <= {0, 1}
+    assert sorted(submitted(notes)) == sorted(commands(plan))
 
 
 def test_ranks_that_do_not_divide_a_batch_are_refused_before_anything_is_submitted(
