@@ -34,8 +34,10 @@ LEASE_S = 120.0
 HELD_SHARE = 0.875
 """Of that time: a holder that could not renew its lease for so long ends; hosts' clocks may differ by the rest."""
 RENEW_EVERY_S = 20.0
+LOOK_S = 0.005
+"""Whoever asks whether a file lock is held has it for a moment, and gives another who asks so much time to let go."""
 PEEK_S = 0.2
-"""Whoever asks whether a file lock is held has it for a moment; what is still held after so long is held indeed."""
+"""What is still held after so long is held by no one who asks."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def is_held(path: Path) -> bool:
         return False
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=LOOK_S, poll_interval=LOOK_S / 5)
     except Timeout:
         return True
     lock.release()
@@ -122,6 +124,14 @@ def _named_in(path: Path) -> Holder | None:
     try:
         return Holder.of(path.read_text(errors="replace"))
     except OSError:  # it is only for a message
+        return None
+
+
+def _mark_in(lease: Path) -> str | None:
+    """What its holder has marked it by; None where it is gone, or has no mark."""
+    try:
+        return str(json.loads(lease.read_text())["mark"])
+    except (FileNotFoundError, ValueError, KeyError):
         return None
 
 
@@ -170,7 +180,8 @@ def _lease(path: Path) -> Iterator[None]:
         ended.set()
         if not lost.is_set():
             renewing.join()
-        if not (lost.is_set() or late(time.time())):  # else it may be another's by now
+        # else it may be another's by now, also by the same name
+        if not (lost.is_set() or late(time.time())) and _mark_in(mine) == content["mark"]:
             mine.unlink(missing_ok=True)
 
 
@@ -203,9 +214,8 @@ def _create(path: Path) -> tuple[Path, dict[str, Any], float]:
     try:
         riding_out(mine, write)
     except FileExistsError:  # it may be our own, whose creation was not answered for
-        there = mine.read_text()
-        if content["mark"] not in there:
-            raise Held(path, Holder.of(there)) from None
+        if _mark_in(mine) != content["mark"]:
+            raise Held(path, _named_in(mine)) from None
     others = [lease for lease in _leases(path).values() if lease.name != mine.name]
     try:
         _require_lapsed(path, others)
@@ -238,9 +248,11 @@ def _lapsed(lease: Path) -> bool:
     try:
         return float(json.loads(lease.read_text())["until"]) < time.time()
     except ValueError:  # created and not yet written, or cut off in between
-        return time.time() - lease.stat().st_mtime > LEASE_S
+        with suppress(FileNotFoundError):
+            return time.time() - lease.stat().st_mtime > LEASE_S
     except FileNotFoundError:
-        return True  # given back since it was listed
+        pass
+    return True  # given back since it was listed
 
 
 def _dated(content: dict[str, Any]) -> str:

@@ -205,6 +205,15 @@ def test_whether_a_lease_is_held_is_seen_without_taking_it(url: str) -> None:
     assert not is_held(path)
 
 
+def test_a_lease_that_another_has_by_the_same_name_is_not_given_back(url: str) -> None:
+    """Truth: the object, which after a jump of this machine's clock may be another's."""
+    path = place(url) / ".lock"
+    with holding(path):
+        others = json.dumps({"mark": "another", "until": time.time() + 60})
+        write_text(path.with_name(".lock.1"), others)
+    assert path.with_name(".lock.1").read_text() == others
+
+
 def test_files_that_are_made_in_a_folder_are_sent(url: str) -> None:
     """Truth: one that was there and stays, one that changes, one that goes and one that is new."""
     folder = place(url) / "sweep"
