@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,17 @@ from torch.optim import Optimizer
 from fit.errors import UserError
 from scaling_runs.checkpoint import DamagedCheckpoint, Progress, load_checkpoint, save_checkpoint
 from scaling_runs.data import BatchReader
+from scaling_runs.errors import StoreLost
 from scaling_runs.optim import build_optimizers
-from scaling_runs.ranks import SAVING_TIMEOUT, of_all_ranks, wait_for_ranks
+from scaling_runs.places import is_local
+from scaling_runs.ranks import SAVING_TIMEOUT, from_rank_0, of_all_ranks, wait_for_ranks
 from scaling_runs.runtime import Runtime
 from scaling_runs.sharding import fill
 from scaling_runs.spec import CellSpec
+
+VIEWS_AGREE_S = 75.0
+"""A client of NFS believes its cache of a folder for up to a minute (acdirmax in nfs(5))."""
+LOOK_EVERY_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -30,20 +38,18 @@ class Trainee:
     runtime: Runtime
 
     def load(self, path: Path, *, must_exist: bool = False) -> Progress:
-        """By every rank, from the same file. UserError where there is none though one `must_exist`, or where ranks do
-        not find the same in it; DamagedCheckpoint where each finds it damaged.
+        """By every rank, from the same file. UserError where there is none though one `must_exist`; StoreLost where
+        ranks do not find the same in it; DamagedCheckpoint where each finds it damaged.
         """
         damaged = None
+        _await_one_view(path)
         try:
             progress = load_checkpoint(path, self.model, self.optimizers)
         except DamagedCheckpoint as error:
             damaged = error
         found = of_all_ranks("damaged" if damaged else f"step {progress.step}")
         if len(set(found)) > 1:
-            raise UserError(
-                f"{path} is not the same to all ranks ({', '.join(found)}), whose nodes may see another state of its "
-                f"folder; run the same command again"
-            )
+            raise _differs(path, found)
         if damaged:
             raise damaged
         if must_exist and progress.step == 0:
@@ -58,6 +64,34 @@ class Trainee:
         if self.runtime.is_main or self.runtime.sharded:
             save_checkpoint(path, self.model, self.optimizers, progress, write=self.runtime.is_main)
         wait_for_ranks(SAVING_TIMEOUT)
+
+
+def _await_one_view(path: Path) -> None:
+    """Return once all ranks see the same file, or none: a network file system shows its clients what was there before
+    for up to a minute. StoreLost where they still differ after `VIEWS_AGREE_S`.
+    """
+    if not is_local(path):  # of which no node has an older view
+        return
+    until = time.monotonic() + VIEWS_AGREE_S
+    while len(set(seen := of_all_ranks(_seen(path)))) > 1:
+        if from_rank_0(time.monotonic() > until):
+            raise _differs(path, seen)
+        time.sleep(LOOK_EVERY_S)
+
+
+def _seen(path: Path) -> str:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return "no file"
+    return f"{there.st_size:,} bytes of {there.st_mtime_ns}"
+
+
+def _differs(path: Path, found: Sequence[str]) -> StoreLost:
+    return StoreLost(
+        f"{path} is not the same to all ranks ({', '.join(found)}), whose nodes may see another state of its folder; "
+        f"run the same command again"
+    )
 
 
 def trainee_of(spec: CellSpec, runtime: Runtime) -> Trainee:

@@ -12,7 +12,7 @@ import pytest
 from tests.configs import ROOT
 
 LOAD = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 import torch.distributed as dist
 from fit.errors import UserError
@@ -20,6 +20,7 @@ from scaling_runs import checkpoint
 from scaling_runs.checkpoint import Progress, save_checkpoint
 from scaling_runs.places import is_local, place
 from scaling_runs.runtime import Runtime
+from scaling_runs import trainee as trainee_module
 from scaling_runs.trainee import trainee_of
 from tests.scaling_runs.test_spec import a_spec
 
@@ -36,6 +37,11 @@ if protocol == "url":
     path = PatientPath(f"file://{path}")
     assert not is_local(path)
 restored = checkpoint._restored
+if rank == 1 and what in ("late", "never"):
+    trainee_module.VIEWS_AGREE_S = 1.0 if what == "never" else 60.0
+    began, seen = time.monotonic(), trainee_module._seen
+    hidden = lambda: what == "never" or time.monotonic() < began + 3
+    trainee_module._seen = lambda path: "no file" if hidden() else seen(path)
 if rank == 1 and what == "damaged":
     def damaged(*anything):
         raise RuntimeError("unexpected bytes")
@@ -57,6 +63,7 @@ os._exit(0)  # as `usage.ranks_end_at_once`: a thread of torch's may abort Pytho
     ("what", "said"),
     [
         ("whole", "step 7"),
+        ("late", "step 7"),
         (
             "damaged",
             "(step 7, damaged), whose nodes may see another state of its folder; run the same command",
