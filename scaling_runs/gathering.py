@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from collections.abc import Callable, Collection, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
 import torch
@@ -18,7 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.tensor import DTensor
 from torch.serialization import skip_data
 
-from scaling_runs.ranks import SAVING_TIMEOUT, meeting_point
+from scaling_runs.ranks import SAVING_TIMEOUT, wait_for_ranks
 from scaling_runs.sharding import whole
 
 LOCAL_HEADER_BYTES = 30
@@ -42,24 +41,22 @@ def save_in_turn(state: Any, file: BinaryIO | None) -> None:
         file.seek(next(places))
         file.write(values)
 
-    gather_in_turn(list(_tensors(state)), write if file is not None else None)
+    gather_in_turn(_tensors(state), write if file is not None else None)
 
 
-def gather_in_turn(tensors: Collection[torch.Tensor], write: Callable[[Any], object] | None) -> None:
+def gather_in_turn(tensors: Iterable[torch.Tensor], write: Callable[[Any], object] | None) -> None:
     """Every rank that has a share of `tensors` calls this; the one that has a `write` gets the bytes of each, whole.
 
     The others wait for it after each: else they would ask for all at once, and NCCL, which counts the time from there,
     would lose its patience while that one writes.
     """
-    shared_out = any(isinstance(tensor, DTensor) for tensor in tensors)
-    with meeting_point(SAVING_TIMEOUT) if shared_out else nullcontext() as meet:
-        for tensor in tensors:
-            values = whole(tensor)
-            if write is not None:
-                write(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-            del values  # before the next one is gathered
-            if meet is not None:
-                meet()
+    for tensor in tensors:
+        values = whole(tensor)
+        if write is not None:
+            write(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        del values  # before the next one is gathered
+        if isinstance(tensor, DTensor):
+            wait_for_ranks(SAVING_TIMEOUT)
 
 
 def _reserve(state: Any, file: BinaryIO) -> list[int]:

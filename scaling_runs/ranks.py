@@ -23,6 +23,8 @@ PREPARING_TIMEOUT = timedelta(days=7)
 SAVING_TIMEOUT = timedelta(hours=3)
 """The same while rank 0 writes a large state, or fetches one, over a network."""
 
+_waiting: dict[timedelta, dist.ProcessGroup] = {}
+"""Groups of all ranks, by what one may keep the others waiting there."""
 _apart = False
 """Whether this rank works by itself for the time being."""
 
@@ -73,6 +75,7 @@ def joined_ranks() -> Iterator[None]:
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=RANK_TIMEOUT)
     with losing_a_rank():
         yield
+    _waiting.clear()
     dist.destroy_process_group()
 
 
@@ -88,24 +91,15 @@ def losing_a_rank() -> Iterator[None]:
 
 
 def wait_for_ranks(timeout: timedelta = RANK_TIMEOUT) -> None:
-    """Every rank leaves here together, or fails where one keeps the others waiting for longer than `timeout`."""
-    with meeting_point(timeout) as meet:
-        meet()
-
-
-@contextmanager
-def meeting_point(timeout: timedelta) -> Iterator[Callable[[], None]]:
-    """A call that every rank leaves together, or fails where one keeps the others waiting for longer than `timeout`.
+    """Every rank leaves here together, or fails where one keeps the others waiting for longer than `timeout`.
 
     By gloo: NCCL's barrier would hold each GPU at full load, and none of its calls may wait for longer than
     `RANK_TIMEOUT`, from when a rank has asked for it.
     """
-    if not _joined():
-        yield lambda: None
-        return
-    group = dist.new_group(backend="gloo", timeout=timeout)
-    yield lambda: dist.barrier(group=group)
-    dist.destroy_process_group(group)
+    if _joined():
+        if timeout not in _waiting:  # to connect hundreds of ranks each time would take seconds
+            _waiting[timeout] = dist.new_group(backend="gloo", timeout=timeout)
+        dist.barrier(group=_waiting[timeout])
 
 
 def from_rank_0(value: Answer) -> Answer:
