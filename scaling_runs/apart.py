@@ -46,14 +46,17 @@ def split_cells(
     """The cells, in their order, so that the last ends soonest: first those apart, then those together.
 
     `cell_s`: seconds of each on one device; `wish`: auto, together, or apart, which a cell that fits no device alone
-    does not heed.
+    does not heed. A cell whose batch the ranks can't share evenly is apart wherever it may be.
     """
     alone = [cell for cell in cells if fits_alone(cell.spec, memory_bytes)]
     if ranks == 1 or wish == "together" or not alone:
         return Split([], list(cells), f"each cell on all {ranks} ranks")
-    longest = sorted(alone, key=lambda cell: -cell_s[cell.cell_id])
+    longest = sorted(
+        alone, key=lambda cell: (bool(cell.spec.recipe.batch_size % ranks), -cell_s[cell.cell_id])
+    )
+    uneven = sum(cell.spec.recipe.batch_size % ranks > 0 for cell in alone)
     all_s = sum(cell_s[cell.cell_id] for cell in cells) / (ranks * TOGETHER)
-    tried = range(1 if wish == "apart" else min(len(longest), CANDIDATES * ranks) + 1)
+    tried = range(1 if wish == "apart" else min(len(longest) - uneven, CANDIDATES * ranks) + 1)
     spent = {k: ends_s([cell_s[cell.cell_id] for cell in longest[k:]], ranks) for k in tried}
     for k in spent:
         chosen = {cell.cell_id for cell in longest[k:]}
@@ -61,7 +64,7 @@ def split_cells(
             ranks * TOGETHER
         )
     best = min(spent, key=lambda k: (spent[k], k))
-    if wish == "auto" and spent[best] >= all_s:
+    if wish == "auto" and not uneven and spent[best] >= all_s:
         return Split([], list(cells), f"each cell on all {ranks} ranks, which is as quick as side by side")
     chosen = {cell.cell_id for cell in longest[best:]}
     reason = (
@@ -80,8 +83,10 @@ def split_of(timed: TimedPlan, config: Config) -> Split:
     """Which cells the ranks train apart, as rank 0 has it."""
     cells = launch_order(timed.plan, timed.estimate.cell_s)
     memory_bytes = least_memory_bytes("cuda" if torch.cuda.is_available() else "cpu")
+    # a rank alone has nobody to share a model out to
+    wish = "together" if (config.sharding, config.ranks) == ("always", "auto") else config.ranks
     return by_rank_0(
-        lambda: split_cells(cells, timed.estimate.one_device_s, world_size(), config.ranks, memory_bytes)
+        lambda: split_cells(cells, timed.estimate.one_device_s, world_size(), wish, memory_bytes)
     )
 
 

@@ -193,7 +193,7 @@ def table_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
 
 def _why_unfinished(folder: CellFolder) -> str:
     """In one line."""
-    busy = "another process is training it" if folder.busy() else "it was not trained"
+    busy = f"it is being trained by {folder.holder()}" if folder.busy() else "it was not trained"
     return " ".join((folder.failure() or busy).split())
 
 

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from scaling_runs.locks import Held, holding
+from scaling_runs.holder import Held
+from scaling_runs.locks import holding
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Collection
 
 from fit.errors import UserError
 
@@ -30,6 +31,15 @@ class RankFailed(RankLost):
             f"{'its failure.json has' if written else 'HYDRA_FULL_ERROR=1 shows'} the traceback; run the same command "
             f"again to go on from the checkpoints",
         )
+
+
+class WorkersDied(Exception):
+    """Workers ended before their cells did, for reasons that a launcher knows of each."""
+
+    def __init__(self, reason: str, told_to: Collection[str]) -> None:
+        super().__init__(reason)
+        self.told_to = frozenset(told_to)
+        """Cells whose worker somebody has ended."""
 
 
 class StoreLost(UserError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
+import os
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -41,8 +43,16 @@ from scaling_runs.trunk import Trunk
 
 def run_job(config: Config) -> None:
     """Train the cell that a sweep names, or plan the one that budget= and model.width= describe and train it."""
-    with joined_ranks():
-        _run_job(config)
+    try:
+        with joined_ranks():
+            _run_job(config)
+    finally:
+        if IS_WORKER and os.getppid() != PARENT:
+            os._exit(1)  # its sweep was killed, and joblib's worker would wait for work from it
+
+
+PARENT = os.getppid()
+IS_WORKER = multiprocessing.current_process().name.startswith("LokyProcess")
 
 
 def _run_job(config: Config) -> None:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from fit.errors import UserError
 from scaling_runs.cell import Cell
-from scaling_runs.errors import RankLost, StoreLost
+from scaling_runs.errors import RankLost, StoreLost, WorkersDied
 from scaling_runs.memory import checkpoint_bytes
 from scaling_runs.places import require_room
 from scaling_runs.ranks import by_rank_0, rank, world_size
+from scaling_runs.report import say
 from scaling_runs.store import CellBusy, CellFolder, Store
 
 Launch = Callable[[Sequence[str]], Sequence[BaseException | None]]
 """Trains the cells of these ids; what went wrong with each, or None."""
 SUSPICIOUS_DEATHS = 2
 """A cell that was in the works this often when a worker died may have killed it."""
+LOOK_EVERY_S = 2.0
+"""At cells that another process trains."""
 MAX_IDLE_DEATHS = 2
-"""Where workers die this often before they begin a cell, it is no cell's fault."""
+"""Where workers die this often in a row, and no cell begins or ends, it is no cell's fault."""
 
 
 def job_of(arguments: Sequence[str], cell_id: str) -> list[str]:
@@ -33,7 +37,8 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
     A worker that dies takes its neighbours along, and none says whose fault it was: a cell that was in the works at
     `SUSPICIOUS_DEATHS` is launched alone, after the others, and has failed where its worker dies once more. Deaths
     are counted in a row, from the last new checkpoint on: a cell that comes along from one time limit to the next will
-    end. StoreLost, and no cell has died, where the store can't be written to or is full.
+    end; nor does one count that somebody has cancelled. StoreLost, and no cell has died, where the store can't be
+    written to or is full.
     """
     deaths: Counter[str] = Counter()
     failed_before = by_rank_0(partial(store.of_each, [cell.cell_id for cell in cells], CellFolder.failed_at))
@@ -59,12 +64,17 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
             # whoever lost the store could not say so there
             saved_bytes = (checkpoint_bytes(specs[cell_id]) for cell_id in in_the_works)
             require_room(store.root, max(saved_bytes, default=0.0))
-            idle_deaths += not in_the_works
+            finished = by_rank_0(partial(store.of_each, batch, CellFolder.finished))
+            idle_deaths = 0 if in_the_works or any(finished.values()) else idle_deaths + 1
             if idle_deaths >= MAX_IDLE_DEATHS:
-                raise
+                raise UserError(
+                    f"workers end before they begin a cell, {idle_deaths} times in a row ({error}); mend the reason "
+                    f"and run the same command again"
+                ) from error
             for cell_id in in_the_works:
                 came_along = store.cell(cell_id).saved_at() != saved[cell_id]
-                deaths[cell_id] = 0 if came_along else deaths[cell_id] + 1
+                told_to = isinstance(error, WorkersDied) and cell_id in error.told_to
+                deaths[cell_id] = 0 if came_along else deaths[cell_id] + (not told_to)
             for cell_id in in_the_works:
                 if deaths[cell_id] > SUSPICIOUS_DEATHS:
                     store.cell(cell_id).write_failure(
@@ -74,6 +84,23 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
             ended |= {
                 cell_id for cell_id in batch if failed_at[cell_id] not in (None, failed_before[cell_id])
             }
+            say(f"warning: {error}; what is left is launched again")
+
+
+def await_others(store: Store, cells: Sequence[Cell]) -> list[Cell]:
+    """Once no other process trains any of `cells`: those that it has left, neither finished nor failed."""
+    told: set[str] = set()
+    folders = {cell.cell_id: store.cell(cell.cell_id) for cell in cells}
+    while busy := {cell_id for cell_id, folder in folders.items() if folder.busy()}:
+        for cell_id in sorted(busy - told):
+            say(f"waiting for cell {cell_id}, which is being trained by {folders[cell_id].holder()}")
+        told |= busy
+        time.sleep(LOOK_EVERY_S)
+    return [
+        cell
+        for cell in cells
+        if not folders[cell.cell_id].finished() and folders[cell.cell_id].failure() is None
+    ]
 
 
 def _begun_since(cell: CellFolder, attempt: int | None) -> bool:

@@ -14,7 +14,7 @@ from fit.errors import reason_of
 from scaling_runs.errors import StoreLost
 
 PATIENCE_S = 90.0
-"""Less than a lease lasts (`locks.LEASE_S`): once it has lapsed another may have the cell."""
+"""Less than a lease lasts (`leases.LEASE_S`): once it has lapsed another may have the cell."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
 ANSWERS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, ValueError)
 """What a store says that is there."""

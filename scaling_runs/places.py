@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -63,8 +63,8 @@ def _impatient_place(url: str) -> Path:
         path.fs  # noqa: B018 - the file system's own package is imported here
     except ImportError as error:
         raise UserError(
-            f"store '{url}' needs a package that is not installed ({error}); pip install universal_pathlib and, for "
-            f"s3://, s3fs"
+            f"store '{url}' needs a package that is not installed ({error}); pip install universal_pathlib and what "
+            f"fsspec needs for {kind}:// (s3fs, gcsfs, adlfs)"
         ) from None
     except ValueError as error:
         raise UserError(
@@ -136,10 +136,13 @@ def _ask(root: Path, writable: bool) -> None:
 
 def _probe(root: Path) -> None:
     probe = root / f".probe-{uuid.uuid4().hex}"
-    probe.write_bytes(b"there")
-    if probe.read_bytes() != b"there":
-        raise OSError("what is written there is not what is read")
-    probe.unlink()
+    try:
+        probe.write_bytes(b"there")
+        if probe.read_bytes() != b"there":
+            raise OSError("what is written there is not what is read")
+    finally:
+        with suppress(Exception):  # of a store that is away, which is told
+            probe.unlink(missing_ok=True)
 
 
 @contextmanager

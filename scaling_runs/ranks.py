@@ -73,6 +73,8 @@ def joined_ranks() -> Iterator[None]:
         require_own_gpus(int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count())
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=RANK_TIMEOUT)
+    for timeout in (RANK_TIMEOUT, SAVING_TIMEOUT, PREPARING_TIMEOUT):
+        _waiting_for(timeout)  # while all live: so the end of one ends the wait of the others at once
     with losing_a_rank():
         yield
     _waiting.clear()
@@ -91,15 +93,20 @@ def losing_a_rank() -> Iterator[None]:
 
 
 def wait_for_ranks(timeout: timedelta = RANK_TIMEOUT) -> None:
-    """Every rank leaves here together, or fails where one keeps the others waiting for longer than `timeout`.
+    """Every rank leaves here together, or fails where one ends, or keeps the others waiting for longer than `timeout`.
 
     By gloo: NCCL's barrier would hold each GPU at full load, and none of its calls may wait for longer than
     `RANK_TIMEOUT`, from when a rank has asked for it.
     """
     if _joined():
-        if timeout not in _waiting:  # to connect hundreds of ranks each time would take seconds
-            _waiting[timeout] = dist.new_group(backend="gloo", timeout=timeout)
-        dist.barrier(group=_waiting[timeout])
+        dist.barrier(group=_waiting_for(timeout))
+
+
+def _waiting_for(timeout: timedelta) -> dist.ProcessGroup:
+    """The group, connected once: who ends before it has connected would be waited for to the last."""
+    if timeout not in _waiting:
+        _waiting[timeout] = dist.new_group(backend="gloo", timeout=timeout)
+    return _waiting[timeout]
 
 
 def from_rank_0(value: Answer) -> Answer:

@@ -17,7 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fit.errors import UserError
 from scaling_runs.hardware import peak_flops_per_s
-from scaling_runs.locks import Held, holding
+from scaling_runs.holder import Held
+from scaling_runs.locks import holding
 from scaling_runs.memory import CPU_EVAL_TOKENS
 from scaling_runs.ranks import Answer, from_rank_0, rank, ranks_are_apart, world_size
 from scaling_runs.sharding import checkpoint_activations, is_sharded, shard

@@ -25,7 +25,8 @@ from typing import Any, Literal, TypeVar
 
 from fit.errors import UserError
 from scaling_runs.files import appending, read_json, remove_abandoned, write_json, write_text
-from scaling_runs.locks import PEEK_S, Held, Holder, holding, is_held
+from scaling_runs.holder import Held, Holder
+from scaling_runs.locks import holder_of, holding, is_held, is_kept
 from scaling_runs.places import is_local, names_in, place
 from scaling_runs.spec import CellSpec, spec_from_dict, spec_json
 from scaling_runs.trunk import Trunk
@@ -108,6 +109,16 @@ class CellFolder:
         """Whether a process trains the cell at this moment."""
         return (self.path / "attempt.json").exists() and is_held(self.path / LOCK)
 
+    def holder(self) -> str:
+        """Who has the cell, in words."""
+        return str(holder_of(self.path / LOCK) or "another process")
+
+    def kept(self) -> bool:
+        """As `busy`; at a URL a process that has died is not taken for one that trains, for which it may be watched for
+        as long as a lease lasts.
+        """
+        return (self.path / "attempt.json").exists() and is_kept(self.path / LOCK)
+
     def progress_flops(self, spared: float = 0.0) -> float:
         """FLOPs done by the last heartbeat, past those that a trunk has `spared` the cell."""
         progress = _read_if_there(self.path / "progress.json")
@@ -119,10 +130,10 @@ class CellFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the cell against other processes; CellBusy where one has it."""
+        """Hold the cell against other processes; CellBusy where a living one has it."""
         with ExitStack() as held:
             try:
-                held.enter_context(holding(self.path / LOCK, PEEK_S))
+                held.enter_context(holding(self.path / LOCK, patiently=True))
             except Held as taken:
                 who = taken.holder or "another process"
                 raise CellBusy(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -27,12 +28,13 @@ from scaling_runs.files import write_text
 from scaling_runs.grid import SweepConfig
 from scaling_runs.keeping import drop_unfinished, finish_models
 from scaling_runs.launchers import ONE_BY_ONE, SideBySide
-from scaling_runs.launching import Launch, record, train_all
+from scaling_runs.launching import Launch, await_others, record, train_all
 from scaling_runs.monitor import watching
 from scaling_runs.places import ONE_PROCESS, protocol, staged
 from scaling_runs.plan import Plan, left_of
 from scaling_runs.planning import TimedPlan, make_plan, time_plan
 from scaling_runs.ranks import (
+    PREPARING_TIMEOUT,
     SAVING_TIMEOUT,
     by_rank_0,
     joined_ranks,
@@ -43,6 +45,9 @@ from scaling_runs.report import print_plan, print_problems, say, totals
 from scaling_runs.runtime import require_even_shares
 from scaling_runs.store import CellFolder, Store
 from scaling_runs.sweep_record import write_plan
+
+MOST_TURNS = 10
+"""So often cells are taken up that another process has left."""
 
 
 def run_sweep(config: Config, launch: Launch, side_by_side: SideBySide = ONE_BY_ONE) -> None:
@@ -83,9 +88,13 @@ def run_sweep(config: Config, launch: Launch, side_by_side: SideBySide = ONE_BY_
             say("\nthe audit's cells")
             train(audit.timed)
     if config.detach:
+        finished = store.of_each([cell.cell_id for cell in plan.cells], CellFolder.finished)
+        if all(finished.values()):
+            say("nothing is left to submit; the same command without detach=true fits")
+            return
         say(
-            f"submitted; python -m scaling_runs status {plan.name} store={config.store} says how it stands, and the "
-            f"same command without detach=true waits for the rest and fits"
+            f"left to Slurm; python -m scaling_runs status {plan.name} store={config.store} says how it stands, and "
+            f"the same command without detach=true waits for the rest and fits"
         )
         return
     if rank() == 0:
@@ -150,17 +159,32 @@ class Training:
         by_rank_0(lambda: self._write(timed))
         left = self._left(timed)
         still = {cell.cell_id: cell for cell in left.plan.cells}
-        if left.plan.flops < plan.flops:
+        if not left.plan.cells:
+            say("of these none is left")
+        elif left.plan.flops < plan.flops:
             say(f"of these {totals(left)} are left")
         started = time.monotonic()
         with watching(self.store, [still.get(cell.cell_id, cell) for cell in plan.cells]):
             split = split_of(left, self.config)
+            for cell in split.together:
+                require_even_shares(cell.spec)
             if world_size() > 1:
                 say(split.reason)
             if split.apart:
                 train_apart(self.store, [cell.cell_id for cell in split.apart], self.launch, record)
             train_all(self.store, split.together, self.launch)
+            if not self.config.detach:
+                self._finish_others(left.plan.cells)
         self.launches.append(Launched(left.estimate.total_s, time.monotonic() - started))
+
+    def _finish_others(self, cells: Sequence[Cell]) -> None:
+        """Wait for those of `cells` that another process trains, and train what it leaves."""
+        for _ in range(MOST_TURNS):
+            others = by_rank_0(partial(await_others, self.store, cells), PREPARING_TIMEOUT)
+            others = [cell for cell in others if cell.spec.recipe.batch_size % world_size() == 0]
+            if not others:
+                return
+            train_all(self.store, others, self.launch)
 
     def _write(self, timed: TimedPlan) -> None:
         """Cells and plan, into the store."""

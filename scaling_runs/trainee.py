@@ -84,7 +84,7 @@ def _seen(path: Path) -> str:
         there = path.stat()
     except FileNotFoundError:
         return "no file"
-    return f"{there.st_size:,} bytes of {there.st_mtime_ns}"
+    return f"{there.st_size:,} bytes of {time.ctime(there.st_mtime)}"  # whose parts of a second nodes may see unlike
 
 
 def _differs(path: Path, found: Sequence[str]) -> StoreLost:

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scaling_runs.files import read_json, remove_abandoned, write_json
-from scaling_runs.locks import Held, holding
+from scaling_runs.holder import Held
+from scaling_runs.locks import holding
 from scaling_runs.spec import CellSpec
 
 if TYPE_CHECKING:
@@ -48,9 +49,10 @@ class Trunk:
         return max((there for there in self.states() if there <= step), default=0)
 
     def set_aside(self, state: Path) -> Path:
-        """Take a state that can't be read out of use; where it is kept."""
+        """Take a state that can't be read out of use, unless another process has; where it is kept."""
         kept = state.with_name(f"{state.name}.damaged")
-        state.rename(kept)
+        with suppress(FileNotFoundError):
+            state.rename(kept)
         return kept
 
     def forks(self) -> set[int]:

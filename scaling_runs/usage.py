@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
@@ -34,9 +35,19 @@ KINDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or f
 
 
 def ranks_replace_launchers() -> None:
-    """Under torchrun the ranks run the same sweep in step; a launcher of processes inside each would multiply them."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        sys.argv.append("hydra/launcher=basic")
+    """Under torchrun the ranks run the same sweep in step; a launcher of processes inside each would multiply them.
+
+    UserError where one was asked for that trains elsewhere.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return
+    for argument in sys.argv[1:]:
+        if argument in ("hydra/launcher=slurm", "hydra/launcher=ray"):
+            raise UserError(
+                f"'{argument}' starts cells elsewhere, and torchrun trains them here; leave one of the two out (a cell "
+                f"of several GPUs is a torchrun in its job there too)"
+            )
+    sys.argv.append("hydra/launcher=basic")
 
 
 @contextmanager
@@ -121,6 +132,8 @@ def refuse_misread(arguments: Sequence[str]) -> None:
 
 def choices(key: str) -> str:
     """The options that `key` may have meant, from the config's own dataclasses."""
+    if key.startswith("hydra.launcher."):
+        return _of_launcher(key.removeprefix("hydra.launcher."))
     if key.startswith("hydra"):
         return "it is of Hydra's own, which `python launch.py --cfg hydra` lists"
     parent, _, name = key.rpartition(".")
@@ -132,6 +145,17 @@ def choices(key: str) -> str:
     near = difflib.get_close_matches(name, options, 1)
     hint = f"did you mean {prefix}{near[0]}? " if near else ""
     return f"{hint}options{' of ' + parent if parent else ''}: {', '.join(options)}"
+
+
+def _of_launcher(name: str) -> str:
+    """The options that `name` may have meant, of the launcher that the command line asks for, or of a sweep's own."""
+    chosen = [one.partition("=")[2] for one in sys.argv[1:] if one.startswith("hydra/launcher=")]
+    launcher = chosen[-1] if chosen else "joblib"
+    node = ConfigStore.instance().load(f"hydra/launcher/{launcher}.yaml").node
+    options = sorted(str(key) for key in node if not str(key).startswith("_"))
+    near = difflib.get_close_matches(name, options, 1)
+    hint = f"did you mean hydra.launcher.{near[0]}? " if near else ""
+    return f"{hint}options of hydra/launcher={launcher}: {', '.join(options) or 'none'}"
 
 
 def _tell_error(error: BaseException) -> None:
@@ -176,6 +200,9 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, MissingConfigException):
         return _missing_group(error)
     if isinstance(error, OverrideParseException):
+        name = error.override.partition("=")[0]
+        if re.match(r"\[-", error.override.partition("=")[2]):
+            return f"'{error.override}' can't be read; what begins with a dash is quoted, as in \"{name}=['--flag']\""
         return f"'{error.override}' can't be read; options are written name=value, as in budget=1e12"
     text = str(error)
     if ambiguous := re.search(r"Ambiguous value for argument '(.+)'|Sweep parameters '(.+)' requires", text):

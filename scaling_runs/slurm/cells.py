@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 
 from fit.errors import UserError
 from scaling_runs.config import Config
+from scaling_runs.errors import WorkersDied
+from scaling_runs.numbers import number
 from scaling_runs.report import say
 from scaling_runs.slurm.options import SlurmOptions
-from scaling_runs.slurm.queue import ends_of, jobs_of, require_slurm
+from scaling_runs.slurm.queue import JobKey, ends_of, jobs_of, require_slurm
 from scaling_runs.slurm.record import Job
 from scaling_runs.slurm.stuck import stuck_lines
 from scaling_runs.slurm.submission import LOOK_EVERY_S, Submitter
-from scaling_runs.store import Store
+from scaling_runs.store import CellBusy, Store
 
 ASK_AGAIN_S, PATIENCE_S = 30.0, 3600.0
 """Of a Slurm that does not say which jobs it has, while a sweep only waits."""
+SEEN_WITHIN_S = 75.0
+"""A client of NFS believes its cache of a folder for up to a minute (acdirmax in nfs(5))."""
+MOST_NAMED, MOST_WORDS = 3, 200
 LAUNCH = Path(__file__).parents[2] / "launch.py"
 OF_THE_LAUNCHER = ("hydra/launcher=", "hydra.launcher.", "detach=")
 """Options that a job, which trains by itself, would not understand."""
@@ -44,8 +49,8 @@ class SlurmCells:
     def train(self, job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
         """Train each cell in a job of its own, or with those of its trunk; how each ended.
 
-        Cells that a job of an earlier run has are left to it. Raises where a job is gone and its cell neither finished
-        nor failed, once all others have ended: the sweep then launches what is left from its checkpoints.
+        Cells that a job of an earlier run has are left to it. WorkersDied where jobs are gone and their cells neither
+        finished nor failed, once all others have ended: the sweep then launches what is left from its checkpoints.
         """
         commands = {_cell_of(overrides): _command(overrides) for overrides in job_overrides}
         failed_before = {cell_id: self.store.cell(cell_id).failed_at() for cell_id in commands}
@@ -58,21 +63,46 @@ class SlurmCells:
             ids = " ".join(str(array) for array in sorted({job.array for job in jobs}))
             say(f"the jobs go on, and the same command finds them; to end them: scancel {ids}")
             raise
-        ends = _ends(jobs)
-        return [self._ended(cell_id, ends.get(cell_id), failed_before[cell_id]) for cell_id in commands]
+        ends = ends_of([job.key for job in jobs], jobs_of({job.array for job in jobs}))
+        of_cell = {cell_id: job for job in jobs for cell_id in job.cells}
+        until = time.monotonic() + SEEN_WITHIN_S
+        returns = {
+            cell_id: self._ended(cell_id, ends.get(of_cell[cell_id].key), failed_before[cell_id], until)
+            for cell_id in commands
+        }
+        if left := {cell_id: of_cell[cell_id] for cell_id, ended in returns.items() if ended is None}:
+            cancelled = [cell_id for cell_id, job in left.items() if ends.get(job.key) == "CANCELLED"]
+            raise WorkersDied(self._told(left, ends), cancelled)
+        return [ended for ended in returns.values() if ended is not None]
 
-    def _ended(self, cell_id: str, state: str | None, failed_before: int | None) -> JobReturn:
-        """How, by what its folder has; a failure of an earlier run is none of this one."""
+    def _ended(
+        self, cell_id: str, state: str | None, failed_before: int | None, until: float
+    ) -> JobReturn | None:
+        """How, by what its folder has; a failure of an earlier run is none of this one. None where it has nothing."""
         folder = self.store.cell(cell_id)
+        # this machine may see an older state of the folder than the job's
+        while state == "COMPLETED" and not folder.finished() and time.monotonic() < until:
+            time.sleep(LOOK_EVERY_S)
         if folder.finished():
             return JobReturn(status=JobStatus.COMPLETED)
-        reason = folder.failure() if folder.failed_at() != failed_before else None
-        if reason is None:
-            how = f" ({state})" if state else ""
-            raise RuntimeError(
-                f"Slurm has ended the job of cell {cell_id}{how}; its log is in {self.submitter.logs}"
+        if folder.failed_at() != failed_before and (reason := folder.failure()) is not None:
+            return JobReturn(status=JobStatus.FAILED, _return_value=RuntimeError(reason))
+        if folder.kept():
+            busy = CellBusy(f"cell '{cell_id}' is being trained by {folder.holder()}")
+            return JobReturn(status=JobStatus.FAILED, _return_value=busy)
+        return None
+
+    def _told(self, left: Mapping[str, Job], ends: Mapping[JobKey, str]) -> str:
+        """Jobs that have ended and left these cells, each once."""
+        jobs = list(dict.fromkeys(left.values()))
+        told = []
+        for job in jobs[:MOST_NAMED]:
+            log = self.submitter.logs / f"{job.array}_{job.number}.log"
+            told.append(
+                f"{job.array}_{job.number} {ends.get(job.key, 'is gone')}, whose log {log} {_last_words(log)}"
             )
-        return JobReturn(status=JobStatus.FAILED, _return_value=RuntimeError(reason))
+        more = f", and {len(jobs) - MOST_NAMED} more" if len(jobs) > MOST_NAMED else ""
+        return f"Slurm has ended {number(len(jobs), 'job')} before {number(len(left), 'cell')}: {'; '.join(told)}{more}"
 
 
 def _command(overrides: Sequence[str]) -> list[str]:
@@ -125,7 +155,10 @@ def _wait(jobs: Sequence[Job], hand_on: Callable[[], bool]) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
-def _ends(jobs: Sequence[Job]) -> dict[str, str]:
-    """By cell id, how Slurm says that its job ended."""
-    ends = ends_of([job.key for job in jobs], jobs_of({job.array for job in jobs}))
-    return {cell_id: ends[job.key] for job in jobs if job.key in ends for cell_id in job.cells}
+def _last_words(log: Path) -> str:
+    try:
+        lines = log.read_text(errors="replace").split("\n")
+    except OSError:
+        return "can't be read"
+    last = next((line.strip() for line in reversed(lines) if line.strip()), None)
+    return "is empty" if last is None else f"ends with '{last[:MOST_WORDS]}'"

@@ -49,7 +49,7 @@ def handed_on(shares: Sequence[Share], at_once: int) -> list[int]:
     An array that waits keeps what it will have, in the place of what it waits for, and nothing is taken from any.
     """
     found = [share.at_once for share in shares]
-    running = sum(share.at_once for share in shares if not share.waits)
+    running = sum(min(share.at_once, share.jobs) for share in shares if not share.waits)
     for _ in range(at_once - running):
         wanting = [i for i, share in enumerate(shares) if not share.waits and found[i] < share.jobs]
         if not wanting:

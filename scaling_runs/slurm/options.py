@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from fit.errors import UserError
+
+OURS = (
+    r"--(array|dependency|error|job-name|no-requeue|open-mode|output|parsable|requeue|signal|test-only|wait|wrap)(=|$)|"
+    r"-[adeJoW]"
+)
+"""Flags by which jobs are counted, found again, told and put back."""
 
 
 @dataclass(frozen=True)
@@ -54,4 +61,8 @@ class SlurmOptions:
             if not flag.startswith("-"):
                 raise UserError(
                     f"hydra.launcher.flags holds '{flag}'; a flag of sbatch begins with a dash, as in --constraint=a100"
+                )
+            if re.match(OURS, flag):
+                raise UserError(
+                    f"hydra.launcher.flags holds '{flag}', which the launcher itself needs to set; leave it out"
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,11 @@ from dataclasses import dataclass
 from fit.errors import UserError
 
 ANSWERS_WITHIN_S = 60
+UNHEARD = re.compile(
+    r"timed out|Zero Bytes were transmitted|Unable to contact slurm controller|Transport endpoint|Broken pipe|"
+    r"[Cc]onnect(ion)? (failure|refused|reset)|Unexpected message|temporarily unable|temporarily unavailable"
+)
+"""Words of Slurm's commands where the controller may have done what it was asked for (MessageTimeout is 10 s)."""
 ENDED = (
     "BOOT_FAIL",
     "CANCELLED",
@@ -59,6 +65,7 @@ def submit(script: str) -> int:
     """The array's job id. UserError, with Slurm's words, where it is refused; NoAnswer where it may not be."""
     done = _asked(["sbatch", "--parsable"], given=script)
     if done.returncode != 0:
+        _require_heard(done)
         raise UserError(
             f"Slurm refuses the jobs: {_words(done.stderr)}; check hydra.launcher.partition and the like"
         )
@@ -83,6 +90,7 @@ def allow_at_once(array: int, jobs: int) -> None:
     """Let so many of its jobs run at the same time. UserError where Slurm does not."""
     done = _asked(["scontrol", "update", f"JobId={array}", f"ArrayTaskThrottle={jobs}"])
     if done.returncode != 0:
+        _require_heard(done)
         raise UserError(
             f"Slurm does not let array {array} run {jobs} jobs at once: {_words(done.stderr)}; it goes on as it was"
         )
@@ -130,13 +138,24 @@ def _accounts(arrays: Collection[int]) -> dict[JobKey, str]:
     done = _asked(
         ["sacct", "--allocations", "--noheader", "--parsable2", "--format=JobID,State", f"--jobs={ids}"]
     )
-    ends = {}
+    ends: dict[JobKey, str] = {}
     for row in done.stdout.splitlines():
-        job, _, state = row.partition("|")
-        array, _, number = job.partition("_")
-        if number.isdecimal() and state:
-            ends[int(array), int(number)] = state.split()[0]  # CANCELLED by 1000
+        job, _, words = row.partition("|")
+        array, _, numbers = job.partition("_")
+        state = words.partition(" ")[0]  # CANCELLED by 1000
+        if array.isdecimal() and state in ENDED:
+            ends |= {(int(array), number): state for number in _numbers(numbers)}
     return ends
+
+
+def _numbers(text: str) -> list[int]:
+    """Of an array's jobs, as Slurm writes one, `3`, or all that have never begun together: `[0-2,5,8-12:2%4]`."""
+    found: list[int] = []
+    for part in text.strip("[]").partition("%")[0].split(","):
+        if range_ := re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part):
+            first, last, step = range_.groups()
+            found += range(int(first), int(last or first) + 1, int(step or 1))
+    return found
 
 
 def _squeue(*options: str) -> list[str]:
@@ -151,12 +170,28 @@ def _squeue(*options: str) -> list[str]:
 
 def _asked(command: list[str], given: str | None = None) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(command, input=given, capture_output=True, text=True, timeout=ANSWERS_WITHIN_S)
+        return subprocess.run(
+            command, input=given, capture_output=True, text=True, timeout=ANSWERS_WITHIN_S, env=_environment()
+        )
     except subprocess.TimeoutExpired:
         raise NoAnswer(
             f"Slurm's {command[0]} has not answered within {ANSWERS_WITHIN_S} s; run the same command again, which "
             f"submits no job twice"
         ) from None
+
+
+def _require_heard(done: subprocess.CompletedProcess[str]) -> None:
+    """NoAnswer where what failed is that Slurm was not heard."""
+    if UNHEARD.search(done.stderr):
+        raise NoAnswer(
+            f"Slurm's {done.args[0]} does not say whether it was done: {_words(done.stderr)}; run the same command "
+            f"again, which submits no job twice"
+        )
+
+
+def _environment() -> dict[str, str]:
+    """This process's, but that Slurm lists an array's jobs in full, not in 64 bytes."""
+    return {**os.environ, "SLURM_BITSTR_LEN": "0"}
 
 
 def _words(stderr: str) -> str:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fit.errors import UserError
-from scaling_runs.locks import Held, holding
+from scaling_runs.holder import Held
+from scaling_runs.locks import holding
 from scaling_runs.numbers import number
 from scaling_runs.plan import together
 from scaling_runs.report import say
@@ -75,8 +76,8 @@ class Submitter:
     def hand_on(self) -> bool:
         """Give living arrays what others, which have ended, had of the limit of jobs at once; whether that is done.
 
-        Not done where another process has the record for the moment, or an array's id is not known yet. UserError where
-        Slurm does not answer, or does not let them.
+        Not done where another process has the record for the moment. UserError where Slurm does not answer, or does not
+        let them.
         """
         if self.options.at_once is None:
             return True
@@ -87,10 +88,8 @@ class Submitter:
             return False
 
     def _hand_on(self, at_once: int) -> bool:
-        arrays = read_arrays(self.folder)
+        arrays = [array for array in map(self._answered, read_arrays(self.folder)) if array is not None]
         named = {array.job_id: array for array in arrays if array.job_id is not None}
-        if len(named) < len(arrays):
-            return False
         alive = living(named)
         jobs = {job_id: len(_living_jobs(array, alive)) for job_id, array in named.items()}
         open_ = {job_id: array for job_id, array in named.items() if jobs[job_id]}
@@ -169,7 +168,8 @@ class Submitter:
         jobs = [len(cells) for _, cells in groups]
         work_s = [60.0 * kind.minutes * len(cells) for kind, cells in groups]
         ids = tuple(array.job_id for array in kept if array.job_id is not None)
-        left = self.options.at_once - sum(array.at_once or len(_living_jobs(array, alive)) for array in kept)
+        of_kept = [(array.at_once, len(_living_jobs(array, alive))) for array in kept]
+        left = self.options.at_once - sum(min(limit or jobs, jobs) for limit, jobs in of_kept)
         if left < 1 or any(set(ids).intersection(array.after) for array in kept):
             return [(lane, ids) for lane in lanes(jobs, work_s, self.options.at_once)]
         return [(lane, ()) for lane in lanes(jobs, work_s, left)]
@@ -219,8 +219,11 @@ class Submitter:
         submission = Submission(array.name, log, runs, resources, at_once, after)
         try:
             array = replace(array, job_id=submit(script(submission, self.threads, self.options)))
-        except NoAnswer:
-            raise  # it may have come to something, which the next run finds by its name
+        except NoAnswer:  # it may have come to something
+            answered = self._answered(array)
+            if answered is None:
+                raise  # and may still, which the next run finds by its name
+            array = answered
         except UserError:
             write_arrays(self.folder, before)
             raise

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from scaling_runs.store import Store
 from tests.cluster.slurm import jobs, slurm
 from tests.configs import ROOT
 from tests.launching import (
@@ -56,7 +57,10 @@ def test_a_detached_sweep_is_found_again_and_ends_as_a_local_one(base: Path, clu
     """Truth: the run table of the same sweep on this machine; one array, whose jobs are not submitted twice."""
     store = base / "slurm-detached"
     left = launch(*grid(base, store), SLURM, "detach=true", **cluster)
-    assert (left.code, "submitted; python -m scaling_runs status isoflop_tiny" in left.out) == (0, True), left
+    assert (left.code, "left to Slurm; python -m scaling_runs status isoflop_tiny" in left.out) == (
+        0,
+        True,
+    ), left
     assert not (store / "isoflop_tiny" / "runs.csv").exists()
     assert len(jobs(cluster)) == 3  # a job a trunk
     assert re.match(
@@ -191,6 +195,42 @@ def test_jobs_that_a_full_disk_ends_are_no_failures_of_their_cells(
     again = launch(*options, **cluster)
     assert (again.code, again.err) == (0, ""), again
     assert untimed(rows(small_disk / "store")) == untimed(reference(base).rows())
+
+
+def test_jobs_that_end_before_their_cells_begin_are_told_with_the_last_words_of_their_log(
+    base: Path, tmp_path: Path, cluster: dict[str, str]
+) -> None:
+    """Truth: a set-up that fails, as where the nodes lack a module; each time the jobs are told, and then given up."""
+    broken = "hydra.launcher.setup=['echo no such module: cuda >&2; exit 3']"
+    ran = launch(*grid(base, tmp_path), SLURM, broken, **cluster)
+    assert ran.code == 2, ran
+    words = r"whose log \S+_0\.log ends with 'no such module: cuda'"
+    ended = rf"Slurm has ended 3 jobs before 6 cells: \d+_0 FAILED, {words}"
+    assert len(re.findall(rf"^warning: {ended}.*; what is left is launched again$", ran.out, re.M)) == 1
+    assert re.match(rf"error: workers end before they begin a cell, 2 times in a row \({ended}", ran.err)
+    assert ran.err.count("\n") == 1
+
+
+def test_a_cell_that_another_process_trains_is_waited_for(
+    base: Path, tmp_path: Path, cluster: dict[str, str]
+) -> None:
+    """Truth: this process, which has one cell until that is said; then the run table of a local run."""
+    left = launch(*grid(base, tmp_path), SLURM, "detach=true", "hydra.launcher.flags=['--hold']", **cluster)
+    assert left.code == 0, left
+    cell = Store(tmp_path).cell(reference(base).rows()[0]["run_id"])
+    cell.begin_attempt()
+    with cell.lock():
+        running = start(*grid(base, tmp_path), SLURM, **cluster)
+        arrays = {name.partition("_")[0] for name in jobs(cluster)}
+        slurm("scontrol", "release", ",".join(arrays), cluster=cluster)
+        assert running.stdout is not None
+        told = next((line for line in running.stdout if line.startswith("waiting for cell")), "nothing")
+    assert told.startswith(
+        f"waiting for cell {cell.path.name}, which is being trained by process {os.getpid()} on "
+    )
+    _, err = running.communicate(timeout=PATIENCE_S)
+    assert (running.returncode, err) == (0, "")
+    assert untimed(rows(tmp_path)) == untimed(reference(base).rows())
 
 
 def test_a_cell_on_two_nodes_trains_as_in_one_process_and_saves_when_it_is_told(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from scaling_runs.slurm.options import SlurmOptions
+from scaling_runs.slurm.queue import ends_of, submit
 from scaling_runs.slurm.record import read_arrays
 from scaling_runs.slurm.submission import Submitter
 from scaling_runs.status import status_of
@@ -144,6 +145,25 @@ def test_more_jobs_than_an_array_may_have_are_several(
     assert set(states) == {f"{job.array}_{job.number}" for job in found}
     assert sorted(cell_id for job in found for cell_id in job.cells) == sorted(c.cell_id for c in cells)
     wait_until(lambda: not jobs(cluster))
+
+
+def test_what_slurm_has_forgotten_is_told_by_its_accounts(
+    accounts: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: a real slurmdbd: a job that failed, one that was cancelled as it ran, and an array that never began, of
+    more jobs than Slurm lists by itself; what lives has not ended."""
+    for name, value in accounts.items():
+        monkeypatch.setenv(name, value)
+    header = f"#!/bin/sh\n#SBATCH --output={tmp_path}/%A_%a.log\n"
+    ran = submit(f"{header}#SBATCH --array=0-2\n[ $SLURM_ARRAY_TASK_ID = 0 ] && exit 3; sleep 300\n")
+    held = submit(f"{header}#SBATCH --array=0-99:2%4\n#SBATCH --hold\ntrue\n")
+    wait_until(lambda: jobs(accounts).get(f"{ran}_1") == "RUNNING")
+    slurm("scancel", f"{ran}_1", str(held), cluster=accounts)
+    keys = [(ran, number) for number in range(3)] + [(held, number) for number in range(0, 100, 2)]
+    expected = {(ran, 0): "FAILED", (ran, 1): "CANCELLED"} | {
+        (held, number): "CANCELLED" for number in range(0, 100, 2)
+    }
+    wait_until(lambda: ends_of(keys, {}) == expected)
 
 
 def test_status_says_which_jobs_no_waiting_will_begin(submitter: Submitter, cluster: dict[str, str]) -> None:

@@ -44,6 +44,19 @@ def test_the_option_has_its_way() -> None:
     assert split_cells(cells, cell_s, 1, "apart", None).together == cells
 
 
+def test_a_batch_that_ranks_cannot_share_evenly_is_apart_where_it_may_be() -> None:
+    """Truth: batches of 4 sequences on three ranks, however few cells are left; where it can't be, it is for all."""
+    cells, cell_s = cells_of(100, 1, 1)
+    four = dataclasses.replace(cells[0].spec.recipe, batch_size=4)
+    uneven = [dataclasses.replace(cells[0], spec=dataclasses.replace(cells[0].spec, recipe=four)), *cells[1:]]
+    cell_s[uneven[0].cell_id] = 100.0
+    assert split_cells(uneven, cell_s, 3, "auto", None).apart[0] == uneven[0]
+    assert split_cells(uneven[:1], cell_s, 3, "auto", None).apart == uneven[:1]
+    assert split_cells(uneven, cell_s, 2, "auto", None).together == uneven[:1]
+    assert split_cells(uneven[:1], cell_s, 3, "together", None).together == uneven[:1]
+    assert split_cells(uneven[:1], cell_s, 3, "auto", 1e3).together == uneven[:1]
+
+
 def test_what_fits_no_device_alone_is_for_all() -> None:
     """Truth: a thousand bytes hold no model."""
     cells, cell_s = cells_of(1, 1, 1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import math
+import threading
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -14,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fit.errors import UserError
-from scaling_runs import places
+from scaling_runs import launching, places
 from scaling_runs.cell import Cell
 from scaling_runs.conclusion import table_rows
 from scaling_runs.errors import RankFailed, RankLost, StoreLost
-from scaling_runs.launching import MAX_IDLE_DEATHS, job_of, train_all
+from scaling_runs.launching import MAX_IDLE_DEATHS, await_others, job_of, train_all
 from scaling_runs.plan import Plan
 from scaling_runs.store import CellBusy, Store
 from scaling_runs.sweeper import run_sweep
@@ -123,10 +124,38 @@ def test_a_cell_that_another_process_trains_is_left_to_it(store: Store, plan: Pl
 
     train_all(store, plan.cells, launch)
     assert store.cell(busy.cell_id).failure() is None
-    for held, reason in ((True, "another process is training it"), (False, "it was not trained")):
+    for held, reason in ((True, "it is being trained by process "), (False, "it was not trained")):
         with store.cell(busy.cell_id).lock() if held else nullcontext():
             row = next(row for row in table_rows(plan, store) if row["run_id"] == busy.cell_id)
-        assert (row["status"], row["status_reason"]) == ("failed", reason)
+        assert row["status"] == "failed"
+        assert row["status_reason"].startswith(reason)
+
+
+def test_a_cell_that_another_process_trains_is_waited_for_and_what_it_leaves_is_known(
+    store: Store, plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Truth: the locks that this process holds: the first cell is finished when it lets go, the second has failed, the
+    third is left as it was."""
+    monkeypatch.setattr(launching, "LOOK_EVERY_S", 0.02)
+    cells = plan.cells[:3]
+    folders = [store.cell(cell.cell_id) for cell in cells]
+    held = ExitStack()
+    for folder in folders:
+        folder.begin_attempt()
+        held.enter_context(folder.lock())
+
+    def let_go() -> None:
+        finish(store, cells[0])
+        folders[1].write_failure("diverged")
+        held.close()
+
+    threading.Timer(0.3, let_go).start()
+    assert await_others(store, cells) == [cells[2]]
+    told = capsys.readouterr().out.splitlines()
+    assert sorted(told) == sorted(
+        f"waiting for cell {cell.cell_id}, which is being trained by {folder.holder()}"
+        for cell, folder in zip(cells, folders, strict=True)
+    )
 
 
 def test_what_an_earlier_kill_left_begun_is_not_in_the_works(store: Store, plan: Plan) -> None:
@@ -137,7 +166,7 @@ def test_what_an_earlier_kill_left_begun_is_not_in_the_works(store: Store, plan:
     def launch(cell_ids: Sequence[str]) -> list[BaseException | None]:
         raise OSError("no queue answers")
 
-    with pytest.raises(OSError, match="no queue answers"):
+    with pytest.raises(UserError, match="no queue answers"):
         train_all(store, plan.cells, launch)
     assert [store.cell(cell.cell_id).failure() for cell in plan.cells] == [None] * len(plan.cells)
 
@@ -231,17 +260,33 @@ def test_a_death_where_the_store_is_full_or_away_is_no_cells_and_ends_the_sweep(
 
 
 def test_a_launcher_that_cannot_even_begin_is_not_asked_for_ever(store: Store, plan: Plan) -> None:
-    """Truth: its own error, after as many tries as the constant says; no cell is blamed."""
+    """Truth: its own words, after as many tries as the constant says; no cell is blamed."""
     tries = []
 
     def launch(cell_ids: Sequence[str]) -> list[BaseException | None]:
         tries.append(cell_ids)
         raise OSError("no queue answers")
 
-    with pytest.raises(OSError, match="no queue answers"):
+    with pytest.raises(
+        UserError, match=r"workers end before .*, 2 times in a row \(no queue answers\); mend"
+    ):
         train_all(store, plan.cells, launch)
     assert len(tries) == MAX_IDLE_DEATHS
     assert set(statuses(store, plan.cells)) == {"waiting"}
+
+
+def test_deaths_in_which_no_cell_begins_are_counted_in_a_row(store: Store, plan: Plan) -> None:
+    """Truth: every launch but the last loses a worker before it begins, and ends a cell with another."""
+    left = list(plan.cells)
+
+    def launch(cell_ids: Sequence[str]) -> list[BaseException | None]:
+        finish(store, left.pop())
+        if left:
+            raise RuntimeError("Slurm has ended the job (CANCELLED)")
+        return [None] * len(cell_ids)
+
+    train_all(store, plan.cells, launch)
+    assert set(statuses(store, plan.cells)) == {"finished"}
 
 
 def test_ranks_that_have_lost_one_begin_no_other_cell(

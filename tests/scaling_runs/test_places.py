@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import re
 import socket
 import threading
 import time
@@ -21,12 +22,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fit.errors import UserError
-from scaling_runs import locks, meetings, outages, places
+from scaling_runs import leases, meetings, outages, places
 from scaling_runs.errors import StoreLost
 from scaling_runs.files import appending, read_json, whole_file, write_json, write_text
+from scaling_runs.holder import Held
 from scaling_runs.job import run_cell
 from scaling_runs.launchers import SideBySide
-from scaling_runs.locks import Held, holding, is_held
+from scaling_runs.locks import holding, is_held
 from scaling_runs.places import is_local, place, require_place, staged
 from scaling_runs.store import CellBusy, Store
 from scaling_runs.sweeper import run_sweep
@@ -133,7 +135,7 @@ def test_of_many_that_take_over_a_lapsed_lease_no_two_have_it_together(tmp_path:
 
 def test_a_lease_is_renewed_while_it_is_held(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Truth: its time, read at the store."""
-    monkeypatch.setattr(locks, "RENEW_EVERY_S", 0.01)
+    monkeypatch.setattr(leases, "RENEW_EVERY_S", 0.01)
     path = place(url) / ".lock"
     with holding(path):
         first = json.loads(path.with_name(".lock.1").read_text())["until"]
@@ -147,7 +149,7 @@ def test_who_comes_too_late_to_renew_a_lease_ends_and_touches_nothing(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Truth: a lease that has run out, as for a process that slept; another's is there by then, and stays."""
-    monkeypatch.setattr(locks, "RENEW_EVERY_S", 0.05)
+    monkeypatch.setattr(leases, "RENEW_EVERY_S", 0.05)
     path = place(url) / ".lock"
 
     def sleep_through() -> None:
@@ -156,7 +158,7 @@ def test_who_comes_too_late_to_renew_a_lease_ends_and_touches_nothing(
                 path.with_name(".lock.2"), json.dumps({"owner": "another", "until": time.time() + 500})
             )
             path.with_name(".lock.1").unlink()
-            monkeypatch.setattr(locks, "LEASE_S", -1.0)
+            monkeypatch.setattr(leases, "LEASE_S", -1.0)
             time.sleep(10)
 
     with pytest.raises(
@@ -170,9 +172,9 @@ def test_who_asks_for_a_lease_in_vain_until_it_lapses_ends_before_that(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Truth: a store whose answer to a renewal never comes: no later than its lease, the holder is told to end."""
-    monkeypatch.setattr(locks, "RENEW_EVERY_S", 0.05)
-    monkeypatch.setattr(locks, "LEASE_S", 2.0)
-    path, answer, dated = place(url) / ".lock", threading.Event(), locks._dated
+    monkeypatch.setattr(leases, "RENEW_EVERY_S", 0.05)
+    monkeypatch.setattr(leases, "LEASE_S", 2.0)
+    path, answer, dated = place(url) / ".lock", threading.Event(), leases._dated
     calls, held_at = itertools.count(), math.inf
 
     def dated_late(content: dict[str, Any]) -> str:
@@ -186,7 +188,7 @@ def test_who_asks_for_a_lease_in_vain_until_it_lapses_ends_before_that(
             held_at = time.time()
             time.sleep(10)
 
-    monkeypatch.setattr(locks, "_dated", dated_late)
+    monkeypatch.setattr(leases, "_dated", dated_late)
     try:
         with pytest.raises(StoreLost, match=r"could not be renewed for 1\.75 s"):
             outlast()
@@ -203,6 +205,28 @@ def test_whether_a_lease_is_held_is_seen_without_taking_it(url: str) -> None:
         assert is_held(path)
         assert [one.name for one in path.parent.iterdir()] == [".lock.1"]
     assert not is_held(path)
+
+
+def test_a_lease_that_nobody_renews_is_waited_for_and_one_that_is_renewed_is_not(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Truth: what lies at the store: the lease of a holder that died runs for 1 s more; that of a living one is new."""
+    monkeypatch.setattr(leases, "RENEW_EVERY_S", 0.05)
+    path = place(url) / ".lock"
+    left = {"host": "gone", "pid": 1, "since": 0, "until": time.time() + 1}
+    write_text(path.with_name(".lock.3"), json.dumps(left))
+    with pytest.raises(Held), holding(path):
+        pass
+    with holding(path, patiently=True):
+        assert time.time() > left["until"]
+        assert [one.name for one in path.parent.iterdir()] == [".lock.4"]
+        began = time.monotonic()
+        with pytest.raises(Held), holding(path, patiently=True):
+            pass
+        assert time.monotonic() - began < leases.LEASE_S / 4
+    assert re.fullmatch(
+        r"nobody renews \S+/\.lock; it is waited for to lapse, in 1 s\n", capsys.readouterr().err
+    )
 
 
 def test_a_lease_that_another_has_by_the_same_name_is_not_given_back(url: str) -> None:
@@ -266,6 +290,8 @@ def test_a_cell_whose_store_is_lost_has_not_failed_and_goes_on_from_its_checkpoi
     monkeypatch.setattr(meetings, "SAVE_EVERY_S", -1.0)
     monkeypatch.setattr(outages, "PATIENCE_S", 0.1)
     monkeypatch.setattr(outages, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(leases, "LEASE_S", 3.0)
+    monkeypatch.setattr(leases, "RENEW_EVERY_S", 0.1)
     spec = wsd(text, 60)
     undisturbed = Store(tmp_path).add(spec)
     row = run_cell(undisturbed, quiet(text, tmp_path))
@@ -284,11 +310,8 @@ def test_a_cell_whose_store_is_lost_has_not_failed_and_goes_on_from_its_checkpoi
         with pytest.raises(StoreLost, match=r"metrics\.jsonl could not be read or written .*\(gone\)"):
             run_cell(folder, config)
     assert folder.failure() is None
-    with pytest.raises(CellBusy):
-        run_cell(folder, config)  # its lease could not be given back
-    for lease in folder.path.parents[1].glob("*/*/.lock.*"):
-        lease.unlink()
-    again = run_cell(folder, config)
+    assert folder.busy()  # its lease could not be given back
+    again = run_cell(folder, config)  # once that has lapsed
     assert [again[name] for name in row if name not in CLOCKS] == [
         row[name] for name in row if name not in CLOCKS
     ]
@@ -298,13 +321,17 @@ def test_a_cell_whose_store_is_lost_has_not_failed_and_goes_on_from_its_checkpoi
     assert 0 < second["step"] < spec.steps
 
 
-def test_a_cell_that_another_trains_at_a_url_is_busy_and_says_by_whom(url: str, text: RealText) -> None:
+def test_a_cell_that_another_trains_at_a_url_is_busy_and_says_by_whom(
+    url: str, text: RealText, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Truth: this process, this host and this second."""
+    monkeypatch.setattr(leases, "RENEW_EVERY_S", 0.05)
     folder = Store.at(url).add(wsd(text, 60))
     folder.begin_attempt()
     began = datetime.now().replace(microsecond=0)
     with folder.lock():
         assert folder.busy()
+        assert folder.kept()
         with pytest.raises(CellBusy) as busy, folder.lock():
             pass
     assert_named(str(busy.value), os.getpid(), began)

@@ -42,10 +42,11 @@ def test_a_rank_takes_its_own_gpu_before_it_meets_the_others(monkeypatch: pytest
     monkeypatch.setattr(
         torch.distributed, "init_process_group", lambda backend, timeout: calls.append(backend)
     )
+    monkeypatch.setattr(torch.distributed, "new_group", lambda backend, timeout: calls.append(backend))
     monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: calls.append("parted"))
     with joined_ranks():
-        assert calls == [3, "nccl"]
-    assert calls == [3, "nccl", "parted"]
+        assert calls == [3, "nccl", "gloo", "gloo", "gloo"]
+    assert calls[-1] == "parted"
 
 
 def test_more_ranks_than_gpus_are_refused_in_one_sentence() -> None:
@@ -113,6 +114,44 @@ def test_ranks_wait_for_the_first_as_long_as_they_are_told(tmp_path: Path) -> No
     codes = {of: process.wait(timeout=120) for of, process in running.items()}
     assert codes[2, 1] != 0
     assert codes[60, 1] == 0
+
+
+LOSE = """
+import os, signal, sys
+from scaling_runs import ranks
+from scaling_runs.errors import RankLost
+
+try:
+    with ranks.joined_ranks():
+        if ranks.rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        ranks.wait_for_ranks(ranks.PREPARING_TIMEOUT)
+except RankLost as lost:
+    print(lost)
+sys.stdout.flush()
+os._exit(0)  # as `usage.ranks_end_at_once`: a thread of torch's may abort Python's own end
+"""
+
+
+def test_who_waits_for_days_hears_at_once_that_a_rank_is_gone() -> None:
+    """Truth: two real ranks, of which one is killed before it waits. No torchrun tells the other, as none does that
+    runs on another node."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    first, _ = [
+        subprocess.Popen(
+            [sys.executable, "-c", LOSE],
+            cwd=ROOT,
+            env={**os.environ, **group, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    told, _ = first.communicate(timeout=60)
+    assert told.startswith(
+        "rank 0 has lost another rank, which was killed, failed or hangs, and ends too; run"
+    )
 
 
 AGREE = """

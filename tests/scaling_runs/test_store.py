@@ -16,7 +16,7 @@ import pytest
 
 from fit.errors import UserError
 from scaling_runs import store as store_module
-from scaling_runs.locks import Holder
+from scaling_runs.holder import Holder
 from scaling_runs.spec import CellSpec
 from scaling_runs.store import CellBusy, CellFolder, Record, Store
 

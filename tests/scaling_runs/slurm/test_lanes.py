@@ -88,7 +88,7 @@ def test_with_what_is_handed_on_never_more_than_the_limit_run_and_none_of_it_lie
     left = dict(enumerate(jobs))
     while left:
         running = [array for array in left if after.get(array) not in left]
-        assert sum(limit[array] for array in running) <= at_once
+        assert sum(min(limit[array], left[array]) for array in running) <= at_once
         ending = data.draw(st.sampled_from(running))
         left[ending] = data.draw(st.integers(0, left[ending] - 1))
         if not left[ending]:
@@ -97,7 +97,7 @@ def test_with_what_is_handed_on_never_more_than_the_limit_run_and_none_of_it_lie
             shares = [Share(limit[array], left[array], after.get(array) in left) for array in left]
             limit |= dict(zip(left, handed_on(shares, at_once), strict=True))
             begun = [array for array in left if after.get(array) not in left]
-            spare = at_once - sum(limit[array] for array in begun)
+            spare = at_once - sum(min(limit[array], left[array]) for array in begun)
             assert spare == 0 or all(limit[array] >= left[array] for array in begun)
 
 
@@ -112,8 +112,8 @@ def test_what_an_array_no_longer_needs_is_handed_on_and_nothing_is_taken(
     before = [share.at_once for share in shares]
     found = handed_on(shares, at_once)
     running = [i for i, share in enumerate(shares) if not share.waits]
-    given_away = sum(found[i] for i in running)
-    assert given_away <= max(at_once, sum(before[i] for i in running))
+    given_away = sum(min(found[i], shares[i].jobs) for i in running)
+    assert given_away <= max(at_once, sum(min(before[i], shares[i].jobs) for i in running))
     for share, limit in zip(shares, found, strict=True):
         assert limit >= share.at_once
         assert limit <= max(share.at_once, share.jobs)

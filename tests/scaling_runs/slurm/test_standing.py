@@ -48,15 +48,16 @@ def test_a_job_that_is_over_is_told_with_its_state_and_what_it_left(folder: Path
 
 
 def test_what_the_queue_has_forgotten_is_asked_of_the_accounting(folder: Path, notes: Notes) -> None:
-    """Truth: sacct's rows, with which it names who cancelled a job; jobs of which it knows nothing are gone."""
-    notes.account(["7_0|NODE_FAIL", "7_1|CANCELLED by 0", "7_[2-3]|PENDING"])
+    """Truth: sacct's rows, in which it names who cancelled a job, and writes those that never began as one; a job of
+    whose end it knows nothing is gone."""
+    notes.account(["7_0|NODE_FAIL", "7_1|CANCELLED by 0", "7_[2]|PENDING", "7_[3,6-10:2%3]|CANCELLED by 0"])
     told = slurm_lines(folder, OPEN)
     assert told[0] == "  Slurm: 0 jobs running, 0 pending"
     assert [line.partition("; left")[0] for line in told[1:-1]] == [
         "  job 7_0 ended: NODE_FAIL",
         "  job 7_1 ended: CANCELLED",
         "  job 7_2 gone, and Slurm no longer says how",
-        "  job 7_3 gone, and Slurm no longer says how",
+        "  job 7_3 ended: CANCELLED",
     ]
 
 

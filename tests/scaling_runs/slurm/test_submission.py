@@ -13,6 +13,7 @@ from fit.errors import UserError
 from scaling_runs.locks import holding
 from scaling_runs.plan import Plan
 from scaling_runs.slurm import submission
+from scaling_runs.slurm.queue import NoAnswer
 from scaling_runs.slurm.record import Job, read_arrays, write_arrays
 from scaling_runs.slurm.submission import Submitter
 from scaling_runs.store import Store
@@ -104,6 +105,32 @@ def test_what_slurm_refuses_leaves_no_trace(submitter: Submitter, plan: Plan, no
     assert read_arrays(submitter.folder) == []
 
 
+WORDS = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_array_whose_submission_timed_out_in_slurm_is_found_by_its_name_or_kept_in_mind(
+    submitter: Submitter, plan: Plan, notes: Notes, there: bool
+) -> None:
+    """Truth: each cell in one script, whether Slurm has the array or not of which sbatch says that it heard nothing."""
+    sbatch = notes.folder / "bin" / "sbatch"
+    works = sbatch.read_text()
+    sbatch.write_text(
+        f"#!/bin/sh\n{'cat > /dev/null' if not there else works.replace('echo $id', '')}\necho '{WORDS}' >&2; exit 1\n"
+    )
+    if there:
+        assert cells_of(submitter.jobs_of(commands(plan))) == sorted(commands(plan))
+    else:
+        with pytest.raises(
+            NoAnswer, match=r"sbatch does not say whether it was done: Batch .* timed out .*; run the"
+        ):
+            submitter.jobs_of(commands(plan))
+        assert [array.job_id for array in read_arrays(submitter.folder)] == [None]
+    sbatch.write_text(works)
+    assert cells_of(submitter.jobs_of(commands(plan))) == sorted(commands(plan))
+    assert sorted(submitted(notes)) == sorted(commands(plan))
+
+
 def limits(notes: Notes) -> list[tuple[int, str]]:
     """Of each script, its jobs at once, and what it waits for."""
     return [
@@ -175,19 +202,22 @@ def test_what_is_handed_on_is_written_down_before_slurm_has_it_and_taken_back_wh
     assert recorded == [3, 3]
 
 
-def test_nothing_is_handed_on_while_another_has_the_record_or_an_array_has_no_number(
+def test_nothing_is_handed_on_while_another_has_the_record_and_an_array_without_a_number_is_asked_for(
     submitter: Submitter, plan: Plan, notes: Notes
 ) -> None:
-    """Truth: the record stays, and the answer says that it is to be tried again."""
+    """Truth: the record, the answer, which says whether to try again, and the number that Slurm's queue has."""
     limited = dataclasses.replace(submitter, options=dataclasses.replace(PLAIN, at_once=4))
     limited.jobs_of(commands(plan))
     notes.hold([f"4|{number}|PENDING|Priority" for number in range(3)])
     arrays = read_arrays(limited.folder)
     with holding(limited.folder / ".slurm.lock"):
         assert not limited.hand_on()
-    write_arrays(limited.folder, [dataclasses.replace(arrays[0], job_id=None), *arrays[1:]])
-    assert not limited.hand_on()
     assert [array.at_once for array in read_arrays(limited.folder)] == [1, 1, 1, 1]
+    (notes.folder / "bin" / "scontrol").write_text("#!/bin/sh\n")
+    write_arrays(limited.folder, [*arrays[:3], dataclasses.replace(arrays[3], job_id=None)])
+    assert limited.hand_on()
+    assert [array.at_once for array in read_arrays(limited.folder)] == [1, 1, 1, 3]
+    assert read_arrays(limited.folder)[3].job_id == 4
 
 
 def test_an_array_has_no_more_jobs_than_the_scheduler_takes(
