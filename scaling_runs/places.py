@@ -49,6 +49,8 @@ def _impatient_place(url: str) -> Path:
     kind = protocol(url)
     if kind in ("", "file", "local"):
         return Path(url.partition("://")[2] if kind else url)
+    if kind != ONE_PROCESS and not url.partition("://")[2].strip("/"):
+        raise UserError(f"store '{url}' names no bucket; write {kind}://BUCKET/FOLDER")
     try:
         from upath import UPath
 

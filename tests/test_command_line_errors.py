@@ -31,7 +31,19 @@ WRONG = [
     ),
     ([*SWEEP, "+sweep.colour=1"], r"'sweep\.colour' is not an option; options of sweep: budgets, "),
     ([*CELL, "recip.lr=1"], r"'recip\.lr' is not an option; did you mean recipe\?"),
-    ([*SWEEP, "hydra.launcher.n_jbs=2"], r"'hydra\.launcher\.n_jbs' is not an option; .*--cfg hydra"),
+    (
+        [*SWEEP, "hydra.launcher.n_jbs=2"],
+        r"'hydra\.launcher\.n_jbs' is not .*did you mean hydra\.launcher\.n_jobs\? options of hydra/launcher=joblib: ",
+    ),
+    (
+        [*SWEEP, "hydra/launcher=slurm", "hydra.launcher.partion=cpu"],
+        r"'hydra\.launcher\.partion' is not .*did you mean hydra\.launcher\.partition\? .*hydra/launcher=slurm: account",
+    ),
+    (
+        [*SWEEP, "hydra/launcher=slurm", "hydra.launcher.flags=[--constraint=fast]"],
+        r"'hydra\.launcher\.flags=\[--constraint=fast\]' .* as in \"hydra\.launcher\.flags=\['--flag'\]\"",
+    ),
+    ([*SWEEP, "hydra.jbo.name=x"], r"'hydra\.jbo' is not an option; .*--cfg hydra"),
     (
         ["sweep=isoflop_tny"],
         r"'sweep=isoflop_tny' is unknown; did you mean sweep=isoflop_tiny\? choose one of",

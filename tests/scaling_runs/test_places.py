@@ -350,6 +350,7 @@ def test_a_store_in_memory_is_refused_where_cells_have_processes_of_their_own() 
     [
         ("nonsense://x/y", "nonsense://x/y' (can't be understood|needs a package)"),
         ("gs://bucket/x", "pip install universal_pathlib"),
+        ("s3://", "store 's3://' names no bucket; write s3://BUCKET/FOLDER"),
     ],
 )
 def test_a_url_that_nothing_reads_is_refused(store: str, said: str) -> None:

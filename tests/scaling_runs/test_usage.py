@@ -24,7 +24,13 @@ from scaling_runs import stopping, usage
 from scaling_runs.config import Config, register, typed
 from scaling_runs.errors import StoreLost
 from scaling_runs.grid import SweepConfig
-from scaling_runs.usage import choices, plain_errors, refuse_lists, refuse_misread
+from scaling_runs.usage import (
+    choices,
+    plain_errors,
+    ranks_replace_launchers,
+    refuse_lists,
+    refuse_misread,
+)
 from tests.configs import ROOT
 
 
@@ -143,6 +149,23 @@ def test_options_as_other_programs_write_them_are_answered_with_ours(argument: s
     with pytest.raises(UserError, match=re.escape(f"'{argument}'")) as refused:
         refuse_misread([argument])
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("launcher", ["slurm", "ray"])
+def test_torchrun_refuses_a_launcher_that_trains_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    """Truth: torchrun's variables, and the command line, which without it may name any launcher."""
+    arguments = ["launch.py", "sweep=isoflop_tiny", f"hydra/launcher={launcher}"]
+    monkeypatch.setattr(sys, "argv", list(arguments))
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    ranks_replace_launchers()
+    assert sys.argv == arguments
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(
+        UserError, match=rf"'hydra/launcher={launcher}' starts cells elsewhere, and torchrun trains"
+    ):
+        ranks_replace_launchers()
 
 
 def raised_in(error: BaseException) -> int:

@@ -126,6 +126,13 @@ def test_a_jobs_resources_are_told_in_words() -> None:
         ({"memory_gb": -1}, "memory_gb is -1"),
         ({"max_minutes": 0}, "max_minutes is 0"),
         ({"flags": ("constraint=a100",)}, "flags holds 'constraint=a100'"),
+        *(
+            (
+                {"flags": ("--constraint=a100", flag)},
+                f"flags holds '{flag}', which the launcher itself needs to set",
+            )
+            for flag in ("--array=0-1", "-a0-1", "--job-name=mine", "--no-requeue", "-J", "--output=x")
+        ),
     ],
 )
 def test_options_that_no_job_can_have_are_refused(changes: dict[str, object], said: str) -> None:
