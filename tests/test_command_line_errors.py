@@ -37,13 +37,13 @@ WRONG = [
     ),
     (
         [*SWEEP, "hydra/launcher=slurm", "hydra.launcher.partion=cpu"],
-        r"'hydra\.launcher\.partion' is not .*did you mean hydra\.launcher\.partition\? .*hydra/launcher=slurm: account",
+        r"'hydra\.launcher\.partion' is not .*did you mean hydra\.launcher\.partition\? .*=slurm: account",
     ),
     (
         [*SWEEP, "hydra/launcher=slurm", "hydra.launcher.flags=[--constraint=fast]"],
         r"'hydra\.launcher\.flags=\[--constraint=fast\]' .* as in \"hydra\.launcher\.flags=\['--flag'\]\"",
     ),
-    ([*SWEEP, "hydra.jbo.name=x"], r"'hydra\.jbo' is not an option; .*--cfg hydra"),
+    ([*SWEEP, "hydra.jbo.name=x"], r"'hydra\.jbo\.name' is not an option; .*--cfg hydra"),
     (
         ["sweep=isoflop_tny"],
         r"'sweep=isoflop_tny' is unknown; did you mean sweep=isoflop_tiny\? choose one of",
