@@ -68,8 +68,8 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
             idle_deaths = 0 if in_the_works or any(finished.values()) else idle_deaths + 1
             if idle_deaths >= MAX_IDLE_DEATHS:
                 raise UserError(
-                    f"workers end before they begin a cell, {idle_deaths} times in a row ({error}); mend the reason "
-                    f"and run the same command again"
+                    f"workers end before they begin a cell, {idle_deaths} times in a row ({_first_line(error)}); mend "
+                    f"the reason and run the same command again"
                 ) from error
             for cell_id in in_the_works:
                 came_along = store.cell(cell_id).saved_at() != saved[cell_id]
@@ -84,23 +84,27 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
             ended |= {
                 cell_id for cell_id in batch if failed_at[cell_id] not in (None, failed_before[cell_id])
             }
-            say(f"warning: {error}; what is left is launched again")
+            say(f"warning: {_first_line(error)}; what is left is launched again")
 
 
 def await_others(store: Store, cells: Sequence[Cell]) -> list[Cell]:
     """Once no other process trains any of `cells`: those that it has left, neither finished nor failed."""
     told: set[str] = set()
-    folders = {cell.cell_id: store.cell(cell.cell_id) for cell in cells}
-    while busy := {cell_id for cell_id, folder in folders.items() if folder.busy()}:
-        for cell_id in sorted(busy - told):
-            say(f"waiting for cell {cell_id}, which is being trained by {folders[cell_id].holder()}")
-        told |= busy
+    while True:
+        finished = store.of_each([cell.cell_id for cell in cells], CellFolder.finished)
+        cells = [cell for cell in cells if not finished[cell.cell_id]]
+        busy = store.of_each([cell.cell_id for cell in cells], CellFolder.busy)
+        if not any(busy.values()):
+            return [cell for cell in cells if store.cell(cell.cell_id).failure() is None]
+        for cell_id in busy:
+            if busy[cell_id] and cell_id not in told:
+                say(f"waiting for cell {cell_id}, which is being trained by {store.cell(cell_id).holder()}")
+                told.add(cell_id)
         time.sleep(LOOK_EVERY_S)
-    return [
-        cell
-        for cell in cells
-        if not folders[cell.cell_id].finished() and folders[cell.cell_id].failure() is None
-    ]
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
 
 
 def _begun_since(cell: CellFolder, attempt: int | None) -> bool:

@@ -79,9 +79,8 @@ def run_sweep(config: Config, launch: Launch, side_by_side: SideBySide = ONE_BY_
             say(audit.cost)
         train = Training(config, store, launch, side_by_side)
         plan = _train_planned(config, timed, store, train)
-        by_rank_0(
-            partial(finish_models, config, plan, store), SAVING_TIMEOUT
-        )  # before an audit's cells compete
+        # before an audit's cells compete
+        by_rank_0(partial(finish_models, config, plan, store), SAVING_TIMEOUT)
         if config.audit and adaptive:
             audit = audit_of_rounds(config, plan, timed.corpus, store, side_by_side)
         if audit is not None:

@@ -107,10 +107,9 @@ class Submitter:
                 write_arrays(self.folder, arrays)
                 try:
                     allow_at_once(job_id, limit)
-                except NoAnswer:
-                    raise
-                except UserError:
-                    write_arrays(self.folder, before)
+                except UserError as error:
+                    if not isinstance(error, NoAnswer):  # else it may be so by now
+                        write_arrays(self.folder, before)
                     raise
         return True
 

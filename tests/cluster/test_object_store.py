@@ -21,6 +21,7 @@ import pytest
 import requests
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from scaling_runs.leases import LEASE_S
 from tests.configs import ROOT
 from tests.launching import (
     ALONE,
@@ -35,6 +36,7 @@ from tests.launching import (
     start,
     untimed,
     wait_for,
+    workers,
 )
 from tests.test_torchrun_sharded import ADAMW, SHARDED, TRUNK
 
@@ -164,6 +166,20 @@ def test_a_killed_sweep_goes_on_and_gives_the_table_of_a_folder(base: Path, serv
     assert not files.glob(f"{BUCKET}/killed/cells/*/.lock*")
 
 
+def test_a_worker_that_is_killed_costs_no_cell_but_the_two_minutes_of_its_lease(
+    base: Path, server: Server
+) -> None:
+    """Truth: the run table of the same sweep in a folder; SIGKILL to one of two workers that each have a cell."""
+    running = start(*options(base, "worker"), "hydra.launcher.n_jobs=2", **server.environment)
+    wait_for(lambda: len(server.attempts("worker")) >= 2 and bool(workers(running.pid)), running)
+    os.kill(workers(running.pid)[0], signal.SIGKILL)
+    out, err = running.communicate(timeout=PATIENCE_S + LEASE_S)
+    assert running.returncode == 0, err
+    assert re.search(r"^warning: A worker process .*; what is left is launched again$", out, re.M)
+    assert "failed" not in out
+    assert untimed(server.rows("worker")) == untimed(reference(base).rows())
+
+
 def test_two_sweeps_on_one_url_share_the_work(base: Path, server: Server) -> None:
     """Truth: each cell's curve has each step once, and the tables that both write are that of one sweep."""
 
@@ -171,7 +187,7 @@ def test_two_sweeps_on_one_url_share_the_work(base: Path, server: Server) -> Non
         return launch(*options(base, "shared"), "hydra/launcher=basic", **server.environment)
 
     runs = side_by_side(run, run)
-    assert any(one.code == 0 for one in runs), [one.err for one in runs]
+    assert [(one.code, one.err) for one in runs] == [(0, "")] * 2
     files = server.files()
     for curve in files.glob(f"{BUCKET}/shared/cells/*/metrics.jsonl"):
         trained = [json.loads(line) for line in files.cat_file(curve).decode().splitlines()]
