@@ -30,6 +30,8 @@ ASK_AGAIN_S, PATIENCE_S = 30.0, 3600.0
 """Of a Slurm that does not say which jobs it has, while a sweep only waits."""
 SEEN_WITHIN_S = 75.0
 """A client of NFS believes its cache of a folder for up to a minute (acdirmax in nfs(5))."""
+FROM_OUTSIDE = ("BOOT_FAIL", "CANCELLED", "PREEMPTED", "REVOKED")
+"""States of jobs whose end is no fault of theirs."""
 MOST_NAMED, MOST_WORDS = 3, 200
 LAUNCH = Path(__file__).parents[2] / "launch.py"
 OF_THE_LAUNCHER = ("hydra/launcher=", "hydra.launcher.", "detach=")
@@ -63,7 +65,7 @@ class SlurmCells:
             ids = " ".join(str(array) for array in sorted({job.array for job in jobs}))
             say(f"the jobs go on, and the same command finds them; to end them: scancel {ids}")
             raise
-        ends = ends_of([job.key for job in jobs], jobs_of({job.array for job in jobs}))
+        ends = _ends(jobs)
         of_cell = {cell_id: job for job in jobs for cell_id in job.cells}
         until = time.monotonic() + SEEN_WITHIN_S
         returns = {
@@ -71,8 +73,8 @@ class SlurmCells:
             for cell_id in commands
         }
         if left := {cell_id: of_cell[cell_id] for cell_id, ended in returns.items() if ended is None}:
-            cancelled = [cell_id for cell_id, job in left.items() if ends.get(job.key) == "CANCELLED"]
-            raise WorkersDied(self._told(left, ends), cancelled)
+            told_to = [cell_id for cell_id, job in left.items() if ends.get(job.key) in FROM_OUTSIDE]
+            raise WorkersDied(self._told(left, ends), told_to)
         return [ended for ended in returns.values() if ended is not None]
 
     def _ended(
@@ -153,6 +155,15 @@ def _wait(jobs: Sequence[Job], hand_on: Callable[[], bool]) -> None:
                 say(f"warning: {line}")
                 told.add(reason)
         time.sleep(LOOK_EVERY_S)
+
+
+def _ends(jobs: Sequence[Job]) -> dict[JobKey, str]:
+    """How those that are over ended; of none where Slurm does not say, for the store knows what is done."""
+    try:
+        return ends_of([job.key for job in jobs], jobs_of({job.array for job in jobs}))
+    except UserError as error:
+        say(f"warning: {error}")
+        return {}
 
 
 def _last_words(log: Path) -> str:
