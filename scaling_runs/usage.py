@@ -150,12 +150,19 @@ def choices(key: str) -> str:
 def _of_launcher(name: str) -> str:
     """The options that `name` may have meant, of the launcher that the command line asks for, or of a sweep's own."""
     chosen = [one.partition("=")[2] for one in sys.argv[1:] if one.startswith("hydra/launcher=")]
+    options = {launcher: _launcher_options(launcher) for launcher in ("slurm", "ray", "joblib")}
+    if having := [f"hydra/launcher={launcher}" for launcher, keys in options.items() if name in keys]:
+        return f"it is one of {' and '.join(having)}; add that"
     launcher = chosen[-1] if chosen else "joblib"
-    node = ConfigStore.instance().load(f"hydra/launcher/{launcher}.yaml").node
-    options = sorted(str(key) for key in node if not str(key).startswith("_"))
-    near = difflib.get_close_matches(name, options, 1)
+    keys = options.get(launcher, [])
+    near = difflib.get_close_matches(name, keys, 1)
     hint = f"did you mean hydra.launcher.{near[0]}? " if near else ""
-    return f"{hint}options of hydra/launcher={launcher}: {', '.join(options) or 'none'}"
+    return f"{hint}options of hydra/launcher={launcher}: {', '.join(keys) or 'none'}"
+
+
+def _launcher_options(launcher: str) -> list[str]:
+    node = ConfigStore.instance().load(f"hydra/launcher/{launcher}.yaml").node
+    return sorted(str(key) for key in node if not str(key).startswith("_"))
 
 
 def _tell_error(error: BaseException) -> None:

@@ -43,6 +43,10 @@ WRONG = [
         [*SWEEP, "hydra/launcher=slurm", "hydra.launcher.flags=[--constraint=fast]"],
         r"'hydra\.launcher\.flags=\[--constraint=fast\]' .* as in \"hydra\.launcher\.flags=\['--flag'\]\"",
     ),
+    (
+        [*SWEEP, "hydra.launcher.partition=cpu"],
+        r"'hydra\.launcher\.partition' is not an option; it is one of hydra/launcher=slurm; add that",
+    ),
     ([*SWEEP, "hydra.jbo.name=x"], r"'hydra\.jbo\.name' is not an option; .*--cfg hydra"),
     (
         ["sweep=isoflop_tny"],
