@@ -20,6 +20,8 @@ Launch = Callable[[Sequence[str]], Sequence[BaseException | None]]
 """Trains the cells of these ids; what went wrong with each, or None."""
 SUSPICIOUS_DEATHS = 2
 """A cell that was in the works this often when a worker died may have killed it."""
+MAX_CANCELLED = 8
+"""Where a cell's worker is ended from outside this often, and the cell does not come along, it is not tried again."""
 LOOK_EVERY_S = 2.0
 """At cells that another process trains."""
 MAX_IDLE_DEATHS = 2
@@ -41,6 +43,7 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
     written to or is full.
     """
     deaths: Counter[str] = Counter()
+    cancelled: Counter[str] = Counter()
     failed_before = by_rank_0(partial(store.of_each, [cell.cell_id for cell in cells], CellFolder.failed_at))
     specs = {cell.cell_id: cell.spec for cell in cells}
     ended: set[str] = set()
@@ -75,6 +78,12 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
                 came_along = store.cell(cell_id).saved_at() != saved[cell_id]
                 told_to = isinstance(error, WorkersDied) and cell_id in error.told_to
                 deaths[cell_id] = 0 if came_along else deaths[cell_id] + (not told_to)
+                cancelled[cell_id] = 0 if came_along else cancelled[cell_id] + told_to
+                if cancelled[cell_id] >= MAX_CANCELLED:
+                    raise UserError(
+                        f"cell {cell_id} was ended from outside {cancelled[cell_id]} times in a row before it had come "
+                        f"along ({_first_line(error)}); see who or what does so, and run the same command again"
+                    ) from error
             for cell_id in in_the_works:
                 if deaths[cell_id] > SUSPICIOUS_DEATHS:
                     store.cell(cell_id).write_failure(

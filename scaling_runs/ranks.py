@@ -73,9 +73,9 @@ def joined_ranks() -> Iterator[None]:
         require_own_gpus(int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count())
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=RANK_TIMEOUT)
-    for timeout in (RANK_TIMEOUT, SAVING_TIMEOUT, PREPARING_TIMEOUT):
-        _waiting_for(timeout)  # while all live: so the end of one ends the wait of the others at once
     with losing_a_rank():
+        for timeout in (RANK_TIMEOUT, SAVING_TIMEOUT, PREPARING_TIMEOUT):
+            _waiting_for(timeout)  # while all live: so the end of one ends the wait of the others at once
         yield
     _waiting.clear()
     dist.destroy_process_group()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from fit.errors import UserError
 from scaling_runs.adaptive.cells import settings_of
 from scaling_runs.adaptive.rounds import DECISIONS, rule_of, train_rounds
-from scaling_runs.apart import split_of, train_apart
+from scaling_runs.apart import Split, split_of, train_apart
 from scaling_runs.audit.run import (
     TimedAudit,
     audit_of_rounds,
@@ -28,8 +27,9 @@ from scaling_runs.files import write_text
 from scaling_runs.grid import SweepConfig
 from scaling_runs.keeping import drop_unfinished, finish_models
 from scaling_runs.launchers import ONE_BY_ONE, SideBySide
-from scaling_runs.launching import Launch, await_others, record, train_all
+from scaling_runs.launching import LOOK_EVERY_S, Launch, await_others, record, train_all
 from scaling_runs.monitor import watching
+from scaling_runs.numbers import number
 from scaling_runs.places import ONE_PROCESS, protocol, staged
 from scaling_runs.plan import Plan, left_of
 from scaling_runs.planning import TimedPlan, make_plan, time_plan
@@ -87,7 +87,8 @@ def run_sweep(config: Config, launch: Launch, side_by_side: SideBySide = ONE_BY_
             say("\nthe audit's cells")
             train(audit.timed)
     if config.detach:
-        finished = store.of_each([cell.cell_id for cell in plan.cells], CellFolder.finished)
+        all_cells = [*plan.cells, *(audit.timed.plan.cells if audit is not None else [])]
+        finished = store.of_each([cell.cell_id for cell in all_cells], CellFolder.finished)
         if all(finished.values()):
             say("nothing is left to submit; the same command without detach=true fits")
             return
@@ -169,21 +170,25 @@ class Training:
                 require_even_shares(cell.spec)
             if world_size() > 1:
                 say(split.reason)
-            if split.apart:
-                train_apart(self.store, [cell.cell_id for cell in split.apart], self.launch, record)
-            train_all(self.store, split.together, self.launch)
+            self._train(split)
             if not self.config.detach:
-                self._finish_others(left.plan.cells)
+                self._finish_others(left)
         self.launches.append(Launched(left.estimate.total_s, time.monotonic() - started))
 
-    def _finish_others(self, cells: Sequence[Cell]) -> None:
-        """Wait for those of `cells` that another process trains, and train what it leaves."""
+    def _train(self, split: Split) -> None:
+        if split.apart:
+            train_apart(self.store, [cell.cell_id for cell in split.apart], self.launch, record)
+        train_all(self.store, split.together, self.launch)
+
+    def _finish_others(self, timed: TimedPlan) -> None:
+        """Wait for those cells that another process trains, and train what it leaves."""
         for _ in range(MOST_TURNS):
-            others = by_rank_0(partial(await_others, self.store, cells), PREPARING_TIMEOUT)
-            others = [cell for cell in others if cell.spec.recipe.batch_size % world_size() == 0]
-            if not others:
+            left = by_rank_0(partial(await_others, self.store, timed.plan.cells), PREPARING_TIMEOUT)
+            if not left:
                 return
-            train_all(self.store, others, self.launch)
+            self._train(split_of(replace(timed, plan=replace(timed.plan, cells=tuple(left))), self.config))
+            time.sleep(LOOK_EVERY_S)
+        say(f"warning: {number(len(left), 'cell')} that others began and left could not be taken up")
 
     def _write(self, timed: TimedPlan) -> None:
         """Cells and plan, into the store."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from fit.errors import UserError
 
 OURS = (
-    r"--(array|dependency|error|job-name|no-requeue|open-mode|output|parsable|requeue|signal|test-only|wait|wrap)(=|$)|"
-    r"-[adeJoW]"
+    *("array", "dependency", "error", "job-name", "no-requeue", "open-mode", "output", "parsable", "requeue"),
+    *("signal", "test-only", "wait", "wrap"),
 )
 """Flags by which jobs are counted, found again, told and put back."""
+OURS_IN_SHORT = ("-a", "-d", "-e", "-J", "-o", "-W")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,15 @@ class SlurmOptions:
                 raise UserError(
                     f"hydra.launcher.flags holds '{flag}'; a flag of sbatch begins with a dash, as in --constraint=a100"
                 )
-            if re.match(OURS, flag):
+            if _is_ours(flag):
                 raise UserError(
                     f"hydra.launcher.flags holds '{flag}', which the launcher itself needs to set; leave it out"
                 )
+
+
+def _is_ours(flag: str) -> bool:
+    """Also where it is cut short, as sbatch takes it."""
+    name = flag.replace("=", " ").split()[0]
+    if not name.startswith("--"):
+        return name.startswith(OURS_IN_SHORT)
+    return any(one.startswith(name.removeprefix("--")) for one in OURS)

@@ -219,6 +219,10 @@ class Submitter:
         try:
             array = replace(array, job_id=submit(script(submission, self.threads, self.options)))
         except NoAnswer:  # it may have come to something
+            array = replace(
+                array, asked_at=time.time()
+            )  # the next run, too, looks for it for as long from now on
+            write_arrays(self.folder, [*before, array])
             answered = self._answered(array)
             if answered is None:
                 raise  # and may still, which the next run finds by its name

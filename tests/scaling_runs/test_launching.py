@@ -18,8 +18,8 @@ from fit.errors import UserError
 from scaling_runs import launching, places
 from scaling_runs.cell import Cell
 from scaling_runs.conclusion import table_rows
-from scaling_runs.errors import RankFailed, RankLost, StoreLost
-from scaling_runs.launching import MAX_IDLE_DEATHS, await_others, job_of, train_all
+from scaling_runs.errors import RankFailed, RankLost, StoreLost, WorkersDied
+from scaling_runs.launching import MAX_CANCELLED, MAX_IDLE_DEATHS, await_others, job_of, train_all
 from scaling_runs.plan import Plan
 from scaling_runs.store import CellBusy, Store
 from scaling_runs.sweeper import run_sweep
@@ -257,6 +257,28 @@ def test_a_death_where_the_store_is_full_or_away_is_no_cells_and_ends_the_sweep(
         train_all(store, plan.cells, launch)
     assert len(launched) == 1
     assert set(statuses(store, plan.cells)) == {"running"}
+
+
+def test_a_cell_that_is_ended_from_outside_is_no_failure_and_is_not_tried_for_ever(
+    store: Store, plan: Plan
+) -> None:
+    """Truth: the launches, as many as the constant says since the last checkpoint, and the status."""
+    cell = plan.cells[0]
+    folder, launched = store.cell(cell.cell_id), [0]
+
+    def launch(cell_ids: Sequence[str]) -> list[BaseException | None]:
+        launched[0] += 1
+        folder.begin_attempt()
+        if launched[0] == 3:
+            folder.checkpoint.write_text("come along")
+        raise WorkersDied("Slurm has ended 1 job before 1 cell: 7_0 CANCELLED", [cell.cell_id])
+
+    with pytest.raises(
+        UserError, match=r"was ended from outside 8 times in a row .*7_0 CANCELLED\); see who"
+    ):
+        train_all(store, [cell], launch)
+    assert launched == [3 + MAX_CANCELLED]
+    assert folder.failure() is None
 
 
 def test_a_launcher_that_cannot_even_begin_is_not_asked_for_ever(store: Store, plan: Plan) -> None:

@@ -131,7 +131,15 @@ def test_a_jobs_resources_are_told_in_words() -> None:
                 {"flags": ("--constraint=a100", flag)},
                 f"flags holds '{flag}', which the launcher itself needs to set",
             )
-            for flag in ("--array=0-1", "-a0-1", "--job-name=mine", "--no-requeue", "-J", "--output=x")
+            for flag in (
+                "--array=0-1",
+                "--array 0-1",
+                "-a0-1",
+                "--job-n=mine",
+                "--no-requeue",
+                "-J x",
+                "--output=x",
+            )
         ),
     ],
 )
