@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from scaling_runs import sweeper
 from scaling_runs.audit.choice import choose_audit
 from scaling_runs.audit.run import TimedAudit, conclude_audit, print_audit, remove_audit
 from scaling_runs.conclusion import to_csv
 from scaling_runs.estimate import Estimate
+from scaling_runs.launchers import SideBySide
 from scaling_runs.planning import TimedPlan
+from scaling_runs.store import Store
+from scaling_runs.sweeper import run_sweep
 from tests.configs import LOCAL_CORPUS, config_of, plan_of
 from tests.contract import read_json
 from tests.scaling_runs.audit.conftest import Trained, trained
@@ -45,6 +49,26 @@ def test_a_dear_audit_is_said_to_be_dear(tmp_path: Path, capsys: pytest.CaptureF
     out = capsys.readouterr().out
     assert "136% of the sweep's FLOPs" in out
     assert "more than 50%, for no two of its budgets" in out
+
+
+def test_a_sweep_of_which_the_audit_is_left_to_a_queue_is_not_said_to_be_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truth: what is finished: the sweep's own cells, and in the end the audit's too. A queue that only takes them."""
+    config = config_of("sweep=isoflop_small", f"store={tmp_path}", "audit=true", "detach=true")
+    plan, audit, store = plan_of("sweep=isoflop_small"), timed_audit("sweep=isoflop_small"), Store(tmp_path)
+    estimate = Estimate({cell.cell_id: 60.0 for cell in plan.cells}, 3600.0, 2, "a trial")
+    monkeypatch.setattr(sweeper, "make_plan", lambda *given: TimedPlan(plan, LOCAL_CORPUS, estimate))
+    monkeypatch.setattr(sweeper, "make_audit", lambda *given: audit)
+    monkeypatch.setattr(sweeper, "time_plan", lambda left, *given: TimedPlan(left, LOCAL_CORPUS, estimate))
+    for cells, said in (
+        (plan.cells, "left to Slurm; "),
+        (audit.timed.plan.cells, "nothing is left to submit; "),
+    ):
+        for cell in cells:
+            store.add(cell.spec).write_result({"loss": 1.0, "wall_s": 1.0})
+        run_sweep(config, lambda cell_ids: [None] * len(cell_ids), SideBySide(None, here=False))
+        assert capsys.readouterr().out.splitlines()[-1].startswith(said)
 
 
 def concluded(run: Trained) -> bool:
