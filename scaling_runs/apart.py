@@ -51,12 +51,10 @@ def split_cells(
     alone = [cell for cell in cells if fits_alone(cell.spec, memory_bytes)]
     if ranks == 1 or wish == "together" or not alone:
         return Split([], list(cells), f"each cell on all {ranks} ranks")
-    longest = sorted(
-        alone, key=lambda cell: (bool(cell.spec.recipe.batch_size % ranks), -cell_s[cell.cell_id])
-    )
-    uneven = sum(cell.spec.recipe.batch_size % ranks > 0 for cell in alone)
+    uneven = {cell.cell_id for cell in alone if cell.spec.recipe.batch_size % ranks}
+    longest = sorted(alone, key=lambda cell: (cell.cell_id in uneven, -cell_s[cell.cell_id]))
     all_s = sum(cell_s[cell.cell_id] for cell in cells) / (ranks * TOGETHER)
-    tried = range(1 if wish == "apart" else min(len(longest) - uneven, CANDIDATES * ranks) + 1)
+    tried = range(1 if wish == "apart" else min(len(longest) - len(uneven), CANDIDATES * ranks) + 1)
     spent = {k: ends_s([cell_s[cell.cell_id] for cell in longest[k:]], ranks) for k in tried}
     for k in spent:
         chosen = {cell.cell_id for cell in longest[k:]}

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from fit.errors import UserError
 from scaling_runs.cell import Cell
@@ -16,6 +17,7 @@ from scaling_runs.ranks import by_rank_0, rank, world_size
 from scaling_runs.report import say
 from scaling_runs.store import CellBusy, CellFolder, Store
 
+T = TypeVar("T")
 Launch = Callable[[Sequence[str]], Sequence[BaseException | None]]
 """Trains the cells of these ids; what went wrong with each, or None."""
 SUSPICIOUS_DEATHS = 2
@@ -44,14 +46,14 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
     """
     deaths: Counter[str] = Counter()
     cancelled: Counter[str] = Counter()
-    failed_before = by_rank_0(partial(store.of_each, [cell.cell_id for cell in cells], CellFolder.failed_at))
+    failed_before = _of_each(store, [cell.cell_id for cell in cells], CellFolder.failed_at)
     specs = {cell.cell_id: cell.spec for cell in cells}
     ended: set[str] = set()
     idle_deaths = 0
     while todo := todo_of(store, cells, ended):
         batch = [cell_id for cell_id in todo if deaths[cell_id] < SUSPICIOUS_DEATHS] or todo[:1]
-        attempts = by_rank_0(partial(store.of_each, batch, CellFolder.attempt))
-        saved = by_rank_0(partial(store.of_each, batch, CellFolder.saved_at))
+        attempts = _of_each(store, batch, CellFolder.attempt)
+        saved = _of_each(store, batch, CellFolder.saved_at)
         try:
             # ranks that have lost one begin no other cell
             for cell_ids in [[cell_id] for cell_id in batch] if world_size() > 1 else [batch]:
@@ -67,7 +69,7 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
             # whoever lost the store could not say so there
             saved_bytes = (checkpoint_bytes(specs[cell_id]) for cell_id in in_the_works)
             require_room(store.root, max(saved_bytes, default=0.0))
-            finished = by_rank_0(partial(store.of_each, batch, CellFolder.finished))
+            finished = _of_each(store, batch, CellFolder.finished)
             idle_deaths = 0 if in_the_works or any(finished.values()) else idle_deaths + 1
             if idle_deaths >= MAX_IDLE_DEATHS:
                 raise UserError(
@@ -89,7 +91,7 @@ def train_all(store: Store, cells: Sequence[Cell], launch: Launch) -> None:
                     store.cell(cell_id).write_failure(
                         f"its worker process died {deaths[cell_id]} times, at last with no other beside it ({error})"
                     )
-            failed_at = {cell_id: store.cell(cell_id).failed_at() for cell_id in batch}
+            failed_at = _of_each(store, batch, CellFolder.failed_at)
             ended |= {
                 cell_id for cell_id in batch if failed_at[cell_id] not in (None, failed_before[cell_id])
             }
@@ -138,5 +140,10 @@ def record(cell: CellFolder, error: BaseException | None) -> None:
 def todo_of(store: Store, cells: Sequence[Cell], ended: set[str]) -> list[str]:
     """What rank 0 finds neither finished nor ended in this run."""
     left = [cell.cell_id for cell in cells if cell.cell_id not in ended]
-    finished = by_rank_0(partial(store.of_each, left, CellFolder.finished))
+    finished = _of_each(store, left, CellFolder.finished)
     return [cell_id for cell_id in left if not finished[cell_id]]
+
+
+def _of_each(store: Store, cell_ids: Sequence[str], ask: Callable[[CellFolder], T]) -> dict[str, T]:
+    """As rank 0 finds it."""
+    return by_rank_0(partial(store.of_each, cell_ids, ask))

@@ -26,6 +26,8 @@ OPTIONS: dict[str, dict[str, Any]] = {"s3": {"config_kwargs": {"retries": {"max_
 """Of a protocol's file system, beside what fsspec's own configuration says."""
 ANSWERS_WITHIN_S = 20.0
 """Before anything is trained, a store that says nothing for so long is told."""
+VIEWS_AGREE_S = 75.0
+"""By then all machines see a folder alike: a client of NFS believes its cache for up to a minute (acdirmax, nfs(5))."""
 ONE_PROCESS = "memory"
 
 

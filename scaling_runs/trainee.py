@@ -16,14 +16,12 @@ from scaling_runs.checkpoint import DamagedCheckpoint, Progress, load_checkpoint
 from scaling_runs.data import BatchReader
 from scaling_runs.errors import StoreLost
 from scaling_runs.optim import build_optimizers
-from scaling_runs.places import is_local
+from scaling_runs.places import VIEWS_AGREE_S, is_local
 from scaling_runs.ranks import SAVING_TIMEOUT, from_rank_0, of_all_ranks, wait_for_ranks
 from scaling_runs.runtime import Runtime
 from scaling_runs.sharding import fill
 from scaling_runs.spec import CellSpec
 
-VIEWS_AGREE_S = 75.0
-"""A client of NFS believes its cache of a folder for up to a minute (acdirmax in nfs(5))."""
 LOOK_EVERY_S = 2.0
 
 

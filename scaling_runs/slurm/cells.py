@@ -18,18 +18,17 @@ from fit.errors import UserError
 from scaling_runs.config import Config
 from scaling_runs.errors import WorkersDied
 from scaling_runs.numbers import number
+from scaling_runs.places import VIEWS_AGREE_S
 from scaling_runs.report import say
 from scaling_runs.slurm.options import SlurmOptions
 from scaling_runs.slurm.queue import JobKey, ends_of, jobs_of, require_slurm
 from scaling_runs.slurm.record import Job
 from scaling_runs.slurm.stuck import stuck_lines
 from scaling_runs.slurm.submission import LOOK_EVERY_S, Submitter
-from scaling_runs.store import CellBusy, Store
+from scaling_runs.store import CellBusy, CellFolder, Store
 
 ASK_AGAIN_S, PATIENCE_S = 30.0, 3600.0
 """Of a Slurm that does not say which jobs it has, while a sweep only waits."""
-SEEN_WITHIN_S = 75.0
-"""A client of NFS believes its cache of a folder for up to a minute (acdirmax in nfs(5))."""
 FROM_OUTSIDE = ("BOOT_FAIL", "CANCELLED", "PREEMPTED", "REVOKED")
 """States of jobs whose end is no fault of theirs."""
 MOST_NAMED, MOST_WORDS = 3, 200
@@ -55,7 +54,7 @@ class SlurmCells:
         finished nor failed, once all others have ended: the sweep then launches what is left from its checkpoints.
         """
         commands = {_cell_of(overrides): _command(overrides) for overrides in job_overrides}
-        failed_before = {cell_id: self.store.cell(cell_id).failed_at() for cell_id in commands}
+        failed_before = self.store.of_each(list(commands), CellFolder.failed_at)
         jobs = self.submitter.jobs_of(commands)
         if self.config.detach:
             return [JobReturn(status=JobStatus.COMPLETED) for _ in commands]
@@ -67,7 +66,7 @@ class SlurmCells:
             raise
         ends = _ends(jobs)
         of_cell = {cell_id: job for job in jobs for cell_id in job.cells}
-        until = time.monotonic() + SEEN_WITHIN_S
+        until = time.monotonic() + VIEWS_AGREE_S
         returns = {
             cell_id: self._ended(cell_id, ends.get(of_cell[cell_id].key), failed_before[cell_id], until)
             for cell_id in commands
@@ -99,10 +98,8 @@ class SlurmCells:
         jobs = list(dict.fromkeys(left.values()))
         told = []
         for job in jobs[:MOST_NAMED]:
-            log = self.submitter.logs / f"{job.array}_{job.number}.log"
-            told.append(
-                f"{job.array}_{job.number} {ends.get(job.key, 'is gone')}, whose log {log} {_last_words(log)}"
-            )
+            log = self.submitter.logs / f"{job.name}.log"
+            told.append(f"{job.name} {ends.get(job.key, 'is gone')}, whose log {log} {_last_words(log)}")
         more = f", and {len(jobs) - MOST_NAMED} more" if len(jobs) > MOST_NAMED else ""
         return f"Slurm has ended {number(len(jobs), 'job')} before {number(len(left), 'cell')}: {'; '.join(told)}{more}"
 

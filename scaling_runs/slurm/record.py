@@ -31,6 +31,11 @@ class Job:
     cells: tuple[str, ...]
 
     @property
+    def name(self) -> str:
+        """As Slurm writes it."""
+        return f"{self.array}_{self.number}"
+
+    @property
     def key(self) -> JobKey:
         return self.array, self.number
 

@@ -82,7 +82,7 @@ def _reasons(pending: list[QueuedJob]) -> str:
 def _told(left: list[Left], names: Mapping[str, str], folder: Path) -> list[str]:
     lines = []
     for one in left[:MOST_LINES]:
-        job = f"{one.job.array}_{one.job.number}"
+        job = one.job.name
         how = f"ended: {one.state}" if one.state else "gone, and Slurm no longer says how"
         cells = "; ".join(names[cell_id] for cell_id in one.cells)
         lines.append(f"  job {job} {how}; left {cells}; log {logs_of(folder) / f'{job}.log'}")

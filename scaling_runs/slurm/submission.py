@@ -83,18 +83,19 @@ class Submitter:
             return True
         try:
             with holding(self.folder / ".slurm.lock"):
-                return self._hand_on(self.options.at_once)
+                self._hand_on(self.options.at_once)
         except Held:
             return False
+        return True
 
-    def _hand_on(self, at_once: int) -> bool:
+    def _hand_on(self, at_once: int) -> None:
         arrays = [array for array in map(self._answered, read_arrays(self.folder)) if array is not None]
         named = {array.job_id: array for array in arrays if array.job_id is not None}
         alive = living(named)
         jobs = {job_id: len(_living_jobs(array, alive)) for job_id, array in named.items()}
         open_ = {job_id: array for job_id, array in named.items() if jobs[job_id]}
         if any(array.at_once is None for array in open_.values()):
-            return True  # of a run without a limit
+            return  # of a run without a limit
         shares = [
             Share(array.at_once or 1, jobs[job_id], any(one in open_ for one in array.after))
             for job_id, array in open_.items()
@@ -111,7 +112,6 @@ class Submitter:
                     if not isinstance(error, NoAnswer):  # else it may be so by now
                         write_arrays(self.folder, before)
                     raise
-        return True
 
     def _jobs_of(self, commands: Commands) -> list[Job]:
         recorded = [array for array in map(self._answered, read_arrays(self.folder)) if array is not None]
@@ -219,9 +219,8 @@ class Submitter:
         try:
             array = replace(array, job_id=submit(script(submission, self.threads, self.options)))
         except NoAnswer:  # it may have come to something
-            array = replace(
-                array, asked_at=time.time()
-            )  # the next run, too, looks for it for as long from now on
+            # the next run, too, looks for it for as long from now on
+            array = replace(array, asked_at=time.time())
             write_arrays(self.folder, [*before, array])
             answered = self._answered(array)
             if answered is None:
